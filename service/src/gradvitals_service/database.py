@@ -1,0 +1,128 @@
+"""Engines, sessions and the base of all tables.
+
+One request, one transaction: routes take ``SessionDep``, queries flush, and the commit happens here, after the route
+has returned and before its answer is sent. The ingest writer opens its own transactions on the same engine.
+"""
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy import JSON, DateTime, Dialect, Double, Engine, ForeignKey, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, sessionmaker
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+BUSY_TIMEOUT_SECONDS = 30.0
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime on every database; SQLite, which has no time zones, stores it naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, since a silent local time would be hours off."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back an aware time."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _SQLiteReal(UserDefinedType[float]):
+    """A REAL column that takes what it is given; SQLAlchemy's own Float would turn our text back into a NaN."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Name the column's affinity."""
+        return "REAL"
+
+
+class NonFiniteDouble(TypeDecorator[float]):
+    """A double that may be NaN or infinite.
+
+    SQLite stores a bound NaN as NULL, which here means "missing"; its columns take text too, so NaN is spelled out.
+    """
+
+    impl = Double
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type."""
+        return dialect.type_descriptor(_SQLiteReal() if dialect.name == "sqlite" else Double())
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | str | None:
+        """Spell NaN for SQLite."""
+        if value is not None and math.isnan(value) and dialect.name == "sqlite":
+            return "NaN"
+        return value
+
+    def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
+        """Read the spelling back."""
+        return None if value is None else float(value)
+
+
+UUIDKey = Annotated[UUID, mapped_column(primary_key=True)]
+RunKey = Annotated[UUID, mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)]
+JSONObject = Annotated[dict[str, Any], mapped_column(JSON)]
+JSONStrings = Annotated[list[str], mapped_column(JSON)]
+NonFiniteFloat = Annotated[float, mapped_column(NonFiniteDouble)]
+
+
+class Base(DeclarativeBase):
+    """The base of every table: times are aware, constraints are named."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012  # SQLAlchemy reads it as a plain attribute
+
+
+def make_engine(database_url: str) -> Engine:
+    """Open SQLite (WAL, full sync, foreign keys) or PostgreSQL through psycopg 3."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=10, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """FULL, not NORMAL: an acknowledgement promises that a power cut loses nothing."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def make_session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose objects stay readable after the commit, since answers are built from them."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def open_session(request: Request) -> Iterator[Session]:
+    """One transaction for one request, committed before the answer goes out."""
+    with request.app.state.session_factory.begin() as session:
+        yield session
+
+
+# scope="function": with the default the answer would be sent before the commit, and could promise what then failed.
+SessionDep = Annotated[Session, Depends(open_session, scope="function")]

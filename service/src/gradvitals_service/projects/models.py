@@ -1,0 +1,18 @@
+"""Tables of whose runs there are."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gradvitals_service.database import Base, UUIDKey
+
+
+class Project(Base):
+    """A team's space; its name is unique and is what clients say."""
+
+    __tablename__ = "projects"
+
+    project_id: Mapped[UUIDKey]
+    name: Mapped[str] = mapped_column(String(512), unique=True)
+    created_at: Mapped[datetime]
