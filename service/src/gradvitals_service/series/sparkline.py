@@ -1,0 +1,123 @@
+"""A run's whole history in at most 60 buckets, kept up to date chunk by chunk.
+
+The overview shows many runs at once and must not read their chunks, so the writer keeps this beside each run. A bucket
+holds the smallest and largest finite global norm of ``size`` frames and how many were not finite; when a 61st bucket
+would be needed, neighbours are merged and the size doubles. Pure: no clock, no database.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_BUCKETS = 60
+
+
+class Bucket(msgspec.Struct, array_like=True):
+    """One bucket; ``minimum`` and ``maximum`` are None where no norm was finite."""
+
+    step: int
+    frames: int
+    minimum: float | None
+    maximum: float | None
+    non_finite: int
+
+    def take(self, later: "Bucket") -> None:
+        """Merge the bucket that follows into this one."""
+        self.frames += later.frames
+        self.non_finite += later.non_finite
+        self.minimum = _least(self.minimum, later.minimum)
+        self.maximum = _most(self.maximum, later.maximum)
+
+
+class Sparkline(msgspec.Struct, array_like=True):
+    """The shape of one run's global norm, of the monitor that reported first."""
+
+    monitor: str
+    size: int = 1
+    last_step: int = -1
+    buckets: list[Bucket] = []  # msgspec copies it for each instance
+
+    def observe(self, monitor: str, step: NDArray[np.int64], global_norm: NDArray[np.floating[Any]]) -> None:
+        """Add a block of frames; a step that was here before means a resume, and the newer frames win."""
+        if monitor != self.monitor or not len(step):
+            return
+        if step[0] <= self.last_step:
+            self._rewind(int(step[0]))
+        position = 0
+        while position < len(step):
+            room = self._room()
+            self._append(_summarise(step[position : position + room], global_norm[position : position + room]))
+            position += room
+        self.last_step = int(step[-1])
+
+    def to_bytes(self) -> bytes:
+        """What is stored beside the run."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Sparkline":
+        """Read what ``to_bytes`` wrote."""
+        return msgspec.msgpack.decode(data, type=cls)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The buckets as the overview tells them."""
+        return {
+            "step": [bucket.step for bucket in self.buckets],
+            "min": [bucket.minimum for bucket in self.buckets],
+            "max": [bucket.maximum for bucket in self.buckets],
+            "non_finite": [bucket.non_finite for bucket in self.buckets],
+        }
+
+    def _room(self) -> int:
+        """How many frames the newest bucket still takes, or a fresh one where it is full."""
+        if self.buckets and self.buckets[-1].frames < self.size:
+            return self.size - self.buckets[-1].frames
+        if len(self.buckets) == MOST_BUCKETS:
+            self.buckets = _merge_pairs(self.buckets)
+            self.size *= 2
+        return self.size
+
+    def _append(self, part: Bucket) -> None:
+        if self.buckets and self.buckets[-1].frames < self.size:
+            self.buckets[-1].take(part)
+        else:
+            self.buckets.append(part)
+
+    def _rewind(self, step: int) -> None:
+        """Forget the buckets that begin at or after ``step``; one that only reaches beyond it keeps its spikes."""
+        self.buckets = [bucket for bucket in self.buckets if bucket.step < step]
+
+
+def empty_columns() -> dict[str, list[Any]]:
+    """The sparkline of a run without frames."""
+    return {"step": [], "min": [], "max": [], "non_finite": []}
+
+
+def _summarise(step: NDArray[np.int64], global_norm: NDArray[np.floating[Any]]) -> Bucket:
+    finite = global_norm[np.isfinite(global_norm)]
+    return Bucket(
+        int(step[0]),
+        len(step),
+        float(finite.min()) if len(finite) else None,
+        float(finite.max()) if len(finite) else None,
+        len(step) - len(finite),
+    )
+
+
+def _merge_pairs(buckets: Sequence[Bucket]) -> list[Bucket]:
+    """Halve the number of buckets."""
+    merged = list(buckets[::2])
+    for bucket, later in zip(merged, buckets[1::2], strict=False):
+        bucket.take(later)
+    return merged
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _most(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)
