@@ -1,14 +1,15 @@
 """What is measured at a step, and how a chunk of it is spelled on the wire.
 
-This is the only place where the client spells ``docs/wire.md``'s binary format; ``tests/wire/chunk_v1.msgpack`` guards it.
-Nothing here knows of torch, threads or HTTP, and nothing holds the interpreter longer than copying one chunk takes.
+This is the only place where the client spells the binary format of ``docs/wire.md``; ``tests/wire/chunk_v1.msgpack``
+guards it. Nothing here knows of torch, threads or HTTP, and nothing holds the interpreter longer than copying one chunk
+takes.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -61,19 +62,7 @@ class Layout:
 
     def to_json(self) -> dict[str, Any]:
         """The body that declares this layout."""
-        return {"layers": [_layer_json(layer) for layer in self.layers]}
-
-
-def _layer_json(layer: Layer) -> dict[str, Any]:
-    return {
-        "name": layer.name,
-        "module": layer.module,
-        "shape": list(layer.shape),
-        "numel": layer.numel,
-        "dtype": layer.dtype,
-        "parameter_group": layer.parameter_group,
-        "trainable": layer.trainable,
-    }
+        return {"layers": [asdict(layer) for layer in self.layers]}
 
 
 @dataclass(slots=True)
@@ -214,7 +203,7 @@ def _matrix(rows: Sequence[Float32Vector]) -> bytes:
 
 
 def clamp_to_float32(values: npt.NDArray[Any]) -> Float32Vector:
-    """Narrow to little-endian float32, so that a finite number stays finite: beyond the range it becomes the maximum."""
+    """Narrow to little-endian float32, so that a finite number stays finite: at most the maximum."""
     if values.dtype == np.dtype("<f4"):
         return values
     with np.errstate(over="ignore"):
