@@ -7,12 +7,13 @@ has returned and before its answer is sent. The ingest writer opens its own tran
 import math
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request
-from sqlalchemy import JSON, DateTime, Dialect, Double, Engine, ForeignKey, MetaData, create_engine, event
+from sqlalchemy import JSON, Connection, DateTime, Dialect, Double, Engine, ForeignKey, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -102,20 +103,36 @@ def make_engine(database_url: str) -> Engine:
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
         return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=10, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=40)
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """FULL, not NORMAL: an acknowledgement promises that a power cut loses nothing."""
+    connection.isolation_level = None  # the driver would begin too late for savepoints; we begin ourselves
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A transaction that will write takes the write lock first: one that reads before it writes could not wait."""
+    writes = connection.get_execution_options().get("will_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def make_session_factory(engine: Engine) -> sessionmaker[Session]:
     """Sessions whose objects stay readable after the commit, since answers are built from them."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def begin_write(session_factory: sessionmaker[Session]) -> Iterator[Session]:
+    """One transaction that will write; on SQLite it waits for its turn here, and cannot fail for it later."""
+    with session_factory.begin() as session:
+        session.connection(execution_options={"will_write": True})
+        yield session
 
 
 def open_session(request: Request) -> Iterator[Session]:

@@ -36,6 +36,7 @@ class Run(Base):
     loss: Mapped[NonFiniteFloat | None]
     clip_rate: Mapped[float | None]  # over the newest chunk's frames
     max_norm: Mapped[NonFiniteFloat | None]
+    sparkline: Mapped[bytes | None] = mapped_column(LargeBinary)  # see series/sparkline.py
     event_revision: Mapped[int]  # counts every change of an event of this run
 
 
@@ -54,7 +55,8 @@ class Attempt(Base):
     started_at: Mapped[datetime]
     resumed_from_step: Mapped[int | None] = mapped_column(BigInteger)
     live: Mapped[bool]  # False: a late sync, which pages nobody
-    state: Mapped[str] = mapped_column(String(16))
+    declared_state: Mapped[str] = mapped_column(String(16))  # what the client said last
+    state: Mapped[str] = mapped_column(String(16))  # what holds: an end waits until every frame has arrived
     heartbeat_at: Mapped[datetime]
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     overhead: Mapped[float | None]  # share of the step that the client took, in [0, 1]

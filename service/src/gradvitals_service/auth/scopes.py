@@ -1,0 +1,53 @@
+"""Who may do what. Every route declares one of three scopes, and a test fails on one that does not.
+
+``require_ingest`` is for clients that send, ``require_read`` for whoever looks, ``public`` for what needs no secret.
+Neither token implies the other: a training job's token cannot read what other jobs sent.
+"""
+
+import hmac
+
+from fastapi import Request
+
+from gradvitals_service.auth.tokens import Tokens
+from gradvitals_service.errors import ForbiddenError, UnauthorizedError
+
+SESSION_COOKIE = "gradvitals_session"
+
+
+def require_ingest(request: Request) -> None:
+    """Let pass who holds the ingest token."""
+    tokens: Tokens = request.app.state.tokens
+    given = _bearer(request)
+    if given is None:
+        raise UnauthorizedError("this needs the ingest token, as the header Authorization: Bearer <token>")
+    if not same_secret(given, tokens.ingest):
+        raise UnauthorizedError("this token may not send; use the service's ingest token")
+
+
+def require_read(request: Request) -> None:
+    """Let pass who holds the read token, in the header or as the page's cookie."""
+    tokens: Tokens = request.app.state.tokens
+    given = _bearer(request) or request.cookies.get(SESSION_COOKIE)
+    if given is None:
+        raise UnauthorizedError("log in first: open the link that `gradvitals-service link` prints")
+    if not same_secret(given, tokens.read):
+        if same_secret(given, tokens.ingest):
+            raise ForbiddenError("an ingest token may send and not read")
+        raise UnauthorizedError("this token may not read; log in again with `gradvitals-service link`")
+
+
+def public() -> None:
+    """Declare that a route tells nothing about anybody's runs."""
+
+
+SCOPES = (require_ingest, require_read, public)
+
+
+def same_secret(given: str, expected: str) -> bool:
+    """Compare in a time that tells nothing about where they differ."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" and given.strip() else None
