@@ -1,0 +1,90 @@
+"""One event from its opening to its resolution, whatever its kind.
+
+An episode decides *when* something is worth saying again: when it opens, when its severity rises, when its peak has
+doubled since it was last told, when a detector says that its groups changed, and when it resolves. That decision looks at
+frames only, never at how they were split into blocks.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from gradvitals_service.health.detectors.interface import EventUpdate, Kind, Severity, Status
+
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+TOLD_AGAIN_AT = 2.0  # a peak is told again when it has doubled: ten revisions cover three decades
+
+_HEAD = struct.Struct("<qqqBdddI")
+
+
+@dataclass(slots=True)
+class Episode:
+    """An open event. ``peak`` and ``usual`` are NaN where the kind has none."""
+
+    start_frame: int
+    start_step: int
+    last_step: int  # the newest step that was not healthy
+    severity: Severity
+    peak: float
+    usual: float
+    told_peak: float
+    groups: tuple[int, ...] = ()
+
+    def raise_severity(self, severity: Severity) -> bool:
+        """Take on a severity if it is higher; say whether it was."""
+        if SEVERITIES.index(severity) <= SEVERITIES.index(self.severity):
+            return False
+        self.severity = severity
+        return True
+
+    def raise_peak(self, peak: float) -> bool:
+        """Take on a higher peak; say whether it has doubled since it was last told."""
+        self.peak = max(self.peak, peak)
+        if self.peak < TOLD_AGAIN_AT * self.told_peak:
+            return False
+        self.told_peak = self.peak
+        return True
+
+    def update(self, kind: Kind, status: Status, message: str, times_usual: float | None = None) -> EventUpdate:
+        """What to tell about this episode now."""
+        known = self.usual == self.usual  # NaN: the kind has no usual
+        return EventUpdate(
+            kind=kind,
+            status=status,
+            start_frame=self.start_frame,
+            start_step=self.start_step,
+            end_step=self.last_step if status == "resolved" else None,
+            severity=self.severity,
+            peak=self.peak if known else None,
+            times_usual=self.peak / self.usual if known else times_usual,
+            usual=self.usual if known else None,
+            groups=self.groups,
+            message=message,
+        )
+
+
+def pack_episode(episode: Episode | None) -> bytes:
+    """An episode as bytes; None is one zero byte."""
+    if episode is None:
+        return b"\0"
+    head = _HEAD.pack(
+        episode.start_frame,
+        episode.start_step,
+        episode.last_step,
+        SEVERITIES.index(episode.severity),
+        episode.peak,
+        episode.usual,
+        episode.told_peak,
+        len(episode.groups),
+    )
+    return b"\1" + head + struct.pack(f"<{len(episode.groups)}I", *episode.groups)
+
+
+def unpack_episode(data: bytes, offset: int) -> tuple[Episode | None, int]:
+    """Read what ``pack_episode`` wrote at ``offset``; also the offset behind it."""
+    if data[offset] == 0:
+        return None, offset + 1
+    start_frame, start_step, last_step, severity, peak, usual, told_peak, count = _HEAD.unpack_from(data, offset + 1)
+    behind = offset + 1 + _HEAD.size
+    groups = struct.unpack_from(f"<{count}I", data, behind)
+    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], peak, usual, told_peak, groups)
+    return episode, behind + 4 * count

@@ -1,0 +1,273 @@
+"""Notice when the global norm leaves the run's own recent level upwards by more than its own noise explains.
+
+All work is done on log norms, because norms of healthy runs spread over decades and their noise is a factor, not a
+difference. Three observations raise the alarm, each with the run itself as the yardstick:
+
+*Unheard of*: one frame so far above the level that neither the run's own tail nor its largest norm so far explains it.
+One is enough, since the next update may be the last.
+
+*Harm*: a norm that is merely large, followed by a loss that rose after it. A hard or new batch lifts loss and norm in
+the same frame, measured with weights that are still good; an update that did damage shows in the losses after. That
+order is what tells the wall of a recurrent network from a change of the data.
+
+*Ramp*: level and loss both above where they were for hundreds of frames, with no single frame that stands out.
+"""
+
+import math
+import struct
+
+import numpy as np
+
+from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
+from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
+from gradvitals_service.health.detectors.level import FadingRecord, RollingWindow, TailScale
+
+KIND = "explosion"
+
+LEVEL_FRAMES = 64
+"""Window of level and loss: outlives a burst of 30 frames, follows a changed batch size after as many."""
+
+RAISED = math.log(3.0)
+"""Above three times its level a norm is raised: where suspicion begins, and below which calm does."""
+
+LARGE = math.log(5.0)
+"""The least factor by which a norm must exceed its level before a worse loss is laid at its door."""
+
+UNHEARD_OF = math.log(100.0)
+"""A batch that pushes a hundred times harder than usual is worth a look, whatever follows; below that, isolated spikes
+are a part of life (heavy-tailed targets, rare tokens, a new task)."""
+
+ONCE_IN = math.log(0.5e6)
+"""The run's own tail must give such an excess less than once in a million frames; half of them lie above the level."""
+
+RECORD_MARGIN = math.log(3.0)
+"""How far beyond the largest norm that the run has survived. A converged run may return to the norms of its youth when
+the data changes; an explosion goes beyond them."""
+
+RECORD_HALF_LIFE = 1000.0
+"""Frames after which half of a record's lead over the level is forgotten."""
+
+TAIL_PRIOR = 0.7
+"""Mean positive excess assumed before the run has shown its own, that of a fairly heavy tail: in the first frames an
+alarm then takes a factor of 10,000, since early transients are large."""
+
+TAIL_PRIOR_WEIGHT = 32.0
+"""The run's own excesses that outweigh the prior."""
+
+TAIL_MEMORY = 500.0
+"""Excesses (two frames each) over which the run's own tail is averaged."""
+
+WATCH_FRAMES = 12
+"""How long after a norm became raised the loss may still be laid at its door."""
+
+HARM_MARGIN = 1.5
+"""The losses after must exceed what the window had seen, and what the raised frame itself had, by this factor of the
+distance from the median."""
+
+HARM_FRAMES = 3
+"""Losses whose median must be worse: one bad batch after a large norm proves nothing."""
+
+RAMP = math.log(10.0)
+"""Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is worse too."""
+
+RAMP_EVERY = 32
+RAMP_MARKS = 16
+"""The ramp window: a mark of level and loss every 32 frames, 16 of them, so about 500 frames."""
+
+CALM_FRAMES = 32
+"""Frames in a row that are not raised before the event resolves: half a level window, so that a run that stays at a new
+level resolves when that has become its level."""
+
+APPLIED = math.log(10.0)
+"""From this factor above the usual gradient on, what was applied after clipping counts as having reached the weights."""
+
+SHARE_TOLD = 0.1
+MOST_GROUPS_TOLD = 8
+"""Groups named by the event: those with a tenth of the squared norm at the peak, at most eight."""
+
+
+class ExplosionDetector:
+    """Levels of one stream's global norm and loss, and the explosion that is going on, if any."""
+
+    def __init__(self) -> None:
+        self.episode: Episode | None = None
+        self._level = RollingWindow(LEVEL_FRAMES)
+        self._losses = RollingWindow(LEVEL_FRAMES)
+        self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, largest=UNHEARD_OF)
+        self._record = FadingRecord(RECORD_HALF_LIFE)
+        self._marked_levels = RollingWindow(RAMP_MARKS)
+        self._marked_losses = RollingWindow(RAMP_MARKS)
+        self._frames = 0
+        self._calm = 0
+        self._harmed = False
+        # The watch: what was known of the loss when the norm became raised.
+        self._watch_left = 0
+        self._watch_peak = 0.0
+        self._loss_bound = math.nan
+        self._after = [math.nan] * HARM_FRAMES
+
+    def seam(self) -> None:
+        """A new attempt begins: learn the level anew, keep how the run strays and what it survived."""
+        self._level.clear()
+        self._losses.clear()
+        self._marked_levels.clear()
+        self._marked_losses.clear()
+        self._watch_left = 0
+
+    def observe(self, frame: FrameView) -> EventUpdate | None:
+        """Look at one frame, in order."""
+        if not math.isfinite(frame.global_norm):
+            self._calm = 0
+            return None
+        if frame.global_norm <= 0.0:  # nothing was learned here, so it says nothing about the level
+            return None
+        log_norm = math.log(frame.global_norm)
+        level = self._level.median if len(self._level) else log_norm
+        excess = log_norm - level
+        harm = self._watch_loss(frame, excess)
+        raised = self._unheard_of(log_norm, excess) or harm or self._ramp(level)
+        update = self._follow(frame, excess, harm) if self.episode else None
+        if self.episode is None and raised:
+            update = self._open(frame, level, excess, harm)
+        self._learn(frame, log_norm, level, excess)
+        return update
+
+    def _unheard_of(self, log_norm: float, excess: float) -> bool:
+        if excess < UNHEARD_OF or log_norm < self._record.value + RECORD_MARGIN:
+            return False
+        return excess > ONCE_IN * self._tail.scale
+
+    def _watch_loss(self, frame: FrameView, excess: float) -> bool:
+        """Whether the losses after a raised norm are worse than anything that explains them."""
+        if self._watch_left == 0:
+            if excess > RAISED and len(self._losses) >= HARM_FRAMES:
+                self._begin_watch(frame, excess)
+            return False
+        self._watch_left -= 1
+        self._watch_peak = max(self._watch_peak, excess)
+        if not math.isfinite(frame.loss):
+            return False
+        self._after = [*self._after[1:], frame.loss]
+        worse = sorted(self._after)[HARM_FRAMES // 2] if math.isfinite(self._after[0]) else -math.inf
+        return self._watch_peak >= LARGE and worse > self._loss_bound
+
+    def _begin_watch(self, frame: FrameView, excess: float) -> None:
+        self._watch_left = WATCH_FRAMES
+        self._watch_peak = excess
+        self._after = [math.nan] * HARM_FRAMES
+        usual, seen = self._losses.median, self._losses.maximum
+        at_once = frame.loss if math.isfinite(frame.loss) else usual
+        self._loss_bound = usual + HARM_MARGIN * (max(seen, at_once) - usual)
+
+    def _ramp(self, level: float) -> bool:
+        if len(self._marked_levels) < RAMP_MARKS or not len(self._losses):
+            return False
+        worse = self._losses.median > self._marked_losses.maximum
+        return worse and level > self._marked_levels.median + RAMP
+
+    def _open(self, frame: FrameView, level: float, excess: float, harm: bool) -> EventUpdate:
+        self._calm = 0
+        self._harmed = harm
+        norm = frame.global_norm
+        self.episode = Episode(
+            frame.index,
+            frame.step,
+            frame.step,
+            self._severity(frame, excess),
+            norm,
+            math.exp(level),
+            norm,
+            groups=_largest_groups(frame),
+        )
+        return self._tell("open")
+
+    def _follow(self, frame: FrameView, excess: float, harm: bool) -> EventUpdate | None:
+        """Carry an open event on: severity, peak, or its end."""
+        episode = self.episode
+        assert episode is not None
+        self._harmed = self._harmed or harm
+        self._calm = self._calm + 1 if excess < RAISED else 0
+        if self._calm == 0:
+            episode.last_step = frame.step
+        if self._calm >= CALM_FRAMES:
+            update = self._tell("resolved")
+            self.episode = None
+            return update
+        if frame.global_norm > episode.peak:
+            episode.groups = _largest_groups(frame)
+        news = episode.raise_peak(frame.global_norm)
+        news = episode.raise_severity(self._severity(frame, excess)) or news
+        return self._tell("open") if news else None
+
+    def _severity(self, frame: FrameView, excess: float) -> Severity:
+        """Critical once the loss is harmed, or a gradient far above the usual was applied to the weights."""
+        if self._harmed:
+            return "critical"
+        if frame.skipped:
+            return "warning"
+        level = math.log(frame.global_norm) - excess
+        usual = min(level, math.log(frame.max_norm)) if 0.0 < frame.max_norm < math.inf else level
+        applied = frame.global_norm * frame.clip_coefficient
+        return "critical" if applied > 0.0 and math.log(applied) - usual > APPLIED else "warning"
+
+    def _learn(self, frame: FrameView, log_norm: float, level: float, excess: float) -> None:
+        """Take the frame into the levels. What belongs to an explosion is not the run's own noise."""
+        if self.episode is None:
+            self._tail.push(excess)
+            self._record.push(log_norm, level)
+        self._level.push(log_norm)
+        if math.isfinite(frame.loss):
+            self._losses.push(frame.loss)
+        self._frames += 1
+        if self._frames % RAMP_EVERY == 0 and len(self._losses):
+            self._marked_levels.push(self._level.median)
+            self._marked_losses.push(self._losses.median)
+
+    def _tell(self, status: str) -> EventUpdate:
+        episode = self.episode
+        assert episode is not None
+        times = f"{episode.peak / episode.usual:.3g} times its usual {episode.usual:.3g}"
+        if status == "resolved":
+            tail = "; the loss was harmed" if self._harmed else ""
+            return episode.update(KIND, "resolved", f"the global norm rose to {times} and came back{tail}")
+        if self._harmed:
+            tail = "; the loss follows"
+        elif episode.severity == "critical":
+            tail = ", and the update was applied"
+        else:
+            tail = ", absorbed by clipping so far"
+        return episode.update(KIND, "open", f"the global norm is {times}{tail}")
+
+    def pack(self) -> bytes:
+        windows = (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record)
+        numbers = _NUMBERS.pack(
+            self._frames,
+            self._calm,
+            self._harmed,
+            self._watch_left,
+            self._watch_peak,
+            self._loss_bound,
+            *self._after,
+        )
+        return numbers + b"".join(part.pack() for part in windows) + pack_episode(self.episode)
+
+    def unpack(self, data: bytes, offset: int) -> int:
+        numbers = _NUMBERS.unpack_from(data, offset)
+        self._frames, self._calm, self._harmed, self._watch_left, self._watch_peak, self._loss_bound = numbers[:6]
+        self._after = list(numbers[6:])
+        offset += _NUMBERS.size
+        for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
+            offset = part.unpack(data, offset)
+        self.episode, offset = unpack_episode(data, offset)
+        return offset
+
+
+_NUMBERS = struct.Struct(f"<QI?Idd{HARM_FRAMES}d")
+
+
+def _largest_groups(frame: FrameView) -> tuple[int, ...]:
+    """Groups with a sizeable share of the squared norm of this frame, largest first."""
+    squares = np.square(frame.group_norms.astype(np.float64))
+    shares = squares / max(float(squares.sum()), 1e-300)
+    order = np.argsort(-shares, kind="stable")[:MOST_GROUPS_TOLD]
+    return tuple(int(group) for group in order if shares[group] >= SHARE_TOLD)

@@ -1,0 +1,122 @@
+"""What goes into the detectors and what comes out.
+
+``Frames`` is the columnar block that callers hand over, ``FrameView`` one row of it as plain Python numbers, which is
+what each detector sees, and ``EventUpdate`` what a detector says about one event.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["non_finite", "explosion", "vanishing"]
+Severity = Literal["info", "warning", "critical"]
+Status = Literal["open", "resolved"]
+
+FLAG_SKIPPED_STEP = 4  # docs/wire.md: the optimizer did not step
+FLAG_SEAM = 16  # docs/wire.md: first frame after a resume
+
+
+@dataclass(frozen=True, slots=True)
+class FrameView:
+    """One frame. A loss that was not logged, or is not finite, is NaN."""
+
+    index: int
+    step: int
+    global_norm: float
+    clip_coefficient: float
+    max_norm: float
+    loss: float
+    flags: int
+    group_norms: NDArray[np.float32]
+
+    @property
+    def skipped(self) -> bool:
+        """The optimizer did not step, so this gradient reached no weight."""
+        return bool(self.flags & FLAG_SKIPPED_STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Consecutive frames of one stream, with layers already grouped by module.
+
+    ``first`` is the index in the stream of row 0. Columns have n rows, ``group_norms`` is [n, G]; ``param_norms`` [m, G]
+    holds weight norms for the rows named by ``param_rows``. ``loss`` counts only where ``has_loss`` is true.
+    """
+
+    first: int
+    step: NDArray[np.int64]
+    global_norm: NDArray[np.float32]
+    clip_coefficient: NDArray[np.float32]
+    max_norm: NDArray[np.float32]
+    lr: NDArray[np.float32]
+    loss: NDArray[np.float32]
+    has_loss: NDArray[np.bool_]
+    flags: NDArray[np.uint32]
+    group_norms: NDArray[np.float32]
+    param_norms: NDArray[np.float32]
+    param_rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def rows(self, start: int, stop: int) -> "Frames":
+        """The frames ``start`` up to ``stop`` of this block, counted from its own first row."""
+        part = slice(start, stop)
+        weights = (self.param_rows >= start) & (self.param_rows < stop)
+        return replace(
+            self,
+            first=self.first + start,
+            step=self.step[part],
+            global_norm=self.global_norm[part],
+            clip_coefficient=self.clip_coefficient[part],
+            max_norm=self.max_norm[part],
+            lr=self.lr[part],
+            loss=self.loss[part],
+            has_loss=self.has_loss[part],
+            flags=self.flags[part],
+            group_norms=self.group_norms[part],
+            param_norms=self.param_norms[weights],
+            param_rows=self.param_rows[weights] - start,
+        )
+
+    def views(self) -> Iterator[FrameView]:
+        """Each row as plain numbers, in order."""
+        loss = np.where(self.has_loss & np.isfinite(self.loss), self.loss, np.float32(math.nan))
+        columns = zip(
+            self.step.tolist(),
+            self.global_norm.tolist(),
+            self.clip_coefficient.tolist(),
+            self.max_norm.tolist(),
+            loss.tolist(),
+            self.flags.tolist(),
+            self.group_norms,
+            strict=True,
+        )
+        for index, columns_of_row in enumerate(columns, start=self.first):
+            yield FrameView(index, *columns_of_row)
+
+
+@dataclass(frozen=True, slots=True)
+class EventUpdate:
+    """The newest word on one event, which is known by its kind and ``start_frame``.
+
+    ``start_step`` is the step at which the alarm was raised, ``end_step`` the last step that was not healthy, known once
+    the event is resolved. ``times_usual`` is the peak over ``usual``; for vanishing it is the weakest group's share of
+    its usual norm, and there is no ``peak``. ``groups`` are indices of groups, empty where all or none stand out.
+    """
+
+    kind: Kind
+    status: Status
+    start_frame: int
+    start_step: int
+    end_step: int | None
+    severity: Severity
+    peak: float | None
+    times_usual: float | None
+    usual: float | None
+    groups: tuple[int, ...]
+    message: str

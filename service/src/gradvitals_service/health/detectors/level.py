@@ -1,0 +1,111 @@
+"""Track what is usual for a series: its level, its own noise, and the largest value it has lived through.
+
+Everything here takes one finite number at a time, in float64 and in a fixed order, so that the result depends on the
+numbers alone and never on how they were grouped. Callers keep non-finite numbers out.
+"""
+
+import math
+import struct
+from bisect import bisect_left, insort
+
+import numpy as np
+
+
+class RollingWindow:
+    """The newest ``size`` values, with their exact median and maximum.
+
+    The median of a window ignores anything that lasts for less than half of it, and follows a real change of level after
+    as long: no smoothing constant would do both.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._oldest_first: list[float] = []
+        self._ordered: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._oldest_first)
+
+    def push(self, value: float) -> None:
+        """Take one finite value; the oldest leaves when the window is full."""
+        if len(self._oldest_first) == self.size:
+            leaving = self._oldest_first.pop(0)
+            del self._ordered[bisect_left(self._ordered, leaving)]
+        self._oldest_first.append(value)
+        insort(self._ordered, value)
+
+    @property
+    def median(self) -> float:
+        """The lower median, so always a value that occurred."""
+        return self._ordered[(len(self._ordered) - 1) // 2]
+
+    @property
+    def maximum(self) -> float:
+        return self._ordered[-1]
+
+    def clear(self) -> None:
+        self._oldest_first.clear()
+        self._ordered.clear()
+
+    def pack(self) -> bytes:
+        return struct.pack("<I", len(self)) + np.array(self._oldest_first, "<f8").tobytes()
+
+    def unpack(self, data: bytes, offset: int) -> int:
+        """Take over what ``pack`` wrote at ``offset``; return the offset behind it."""
+        (count,) = struct.unpack_from("<I", data, offset)
+        self._oldest_first = np.frombuffer(data, "<f8", count, offset + 4).tolist()
+        self._ordered = sorted(self._oldest_first)
+        return offset + 4 + 8 * count
+
+
+class TailScale:
+    """How far above its level a series strays by itself: the mean of its positive excesses.
+
+    If excesses of a log norm fall off exponentially (a power law of the norm, the usual heavy tail), this one number
+    says how rare any excess is: half of the frames lie above the level, and a share exp(-excess / scale) of those above
+    the excess. The estimate begins at a cautious prior and is weighed towards the newest ``memory`` excesses.
+    """
+
+    def __init__(self, prior: float, prior_weight: float, memory: float, largest: float) -> None:
+        self._prior_sum = prior * prior_weight
+        self._prior_weight = prior_weight
+        self._keep = 1.0 - 1.0 / memory
+        self._largest = largest  # one excess may say no more than this
+        self._sum = 0.0
+        self._weight = 0.0
+
+    def push(self, excess: float) -> None:
+        """Take one excess; those at or below the level say nothing about the upper tail."""
+        if excess > 0.0:
+            self._sum = self._sum * self._keep + min(excess, self._largest)
+            self._weight = self._weight * self._keep + 1.0
+
+    @property
+    def scale(self) -> float:
+        return (self._prior_sum + self._sum) / (self._prior_weight + self._weight)
+
+    def pack(self) -> bytes:
+        return struct.pack("<dd", self._sum, self._weight)
+
+    def unpack(self, data: bytes, offset: int) -> int:
+        self._sum, self._weight = struct.unpack_from("<dd", data, offset)
+        return offset + 16
+
+
+class FadingRecord:
+    """The largest value of the past, sinking towards the present level with a half-life counted in pushes."""
+
+    def __init__(self, half_life: float) -> None:
+        self._sink = 1.0 - 0.5 ** (1.0 / half_life)
+        self.value = -math.inf
+
+    def push(self, value: float, level: float) -> None:
+        faded = self.value - self._sink * max(self.value - level, 0.0) if self.value > -math.inf else value
+        self.value = max(value, faded)
+
+    def pack(self) -> bytes:
+        return struct.pack("<d", self.value)
+
+    def unpack(self, data: bytes, offset: int) -> int:
+        (self.value,) = struct.unpack_from("<d", data, offset)
+        return offset + 8
