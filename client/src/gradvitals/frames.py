@@ -8,7 +8,8 @@ takes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,18 @@ FLAG_SEAM = 16  # the first frame after a resume
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FRAME_OVERHEAD_BYTES = 512  # the Python objects of a frame, roughly; what counts is that it is not zero
+
+_COLUMNS = {  # one value a frame, in the wire's order
+    "step": "<i8",
+    "time": "<f8",
+    "global_norm": "<f4",
+    "clip_coefficient": "<f4",
+    "max_norm": "<f4",
+    "lr": "<f4",
+    "loss": "<f4",
+    "loss_scale": "<f4",
+    "flags": "<u4",
+}
 
 Float32Vector = npt.NDArray[np.float32]
 
@@ -130,29 +143,12 @@ def encode_chunk(chunk: Chunk) -> bytes:
         "layout_id": chunk.layout.layout_id,
         "first": chunk.first,
         "n": len(frames),
-        "step": _column([frame.step for frame in frames], "<i8"),
-        "time": _column([frame.time for frame in frames], "<f8"),
-        "global_norm": _float32_column([frame.global_norm for frame in frames]),
-        "clip_coefficient": _float32_column([frame.clip_coefficient for frame in frames]),
-        "max_norm": _float32_column([frame.max_norm for frame in frames]),
-        "lr": _float32_column([frame.lr for frame in frames]),
-        "loss": _float32_column([np.nan if frame.loss is None else frame.loss for frame in frames]),
-        "loss_scale": _float32_column([frame.loss_scale for frame in frames]),
-        "flags": _column([_flags(frame) for frame in frames], "<u4"),
+        **{name: _column([_value(frame, name) for frame in frames], dtype) for name, dtype in _COLUMNS.items()},
         "layer_norms": _matrix([frame.layer_norms for frame in frames]),
     }
     body |= _optional_columns(frames)
     if chunk.lost:
-        body["lost"] = [
-            {
-                "first": lost.first,
-                "n": lost.n,
-                "reason": lost.reason,
-                "first_step": lost.first_step,
-                "last_step": lost.last_step,
-            }
-            for lost in chunk.lost
-        ]
+        body["lost"] = [asdict(lost) for lost in chunk.lost]
     return msgspec.msgpack.encode(body)
 
 
@@ -178,10 +174,6 @@ def _optional_columns(frames: Sequence[Frame]) -> dict[str, Any]:
     return columns
 
 
-def _flags(frame: Frame) -> int:
-    return frame.flags if frame.loss is None else frame.flags | FLAG_LOSS
-
-
 def _scalar(name: str, frames: Sequence[Frame]) -> dict[str, bytes]:
     """A named scalar: a bitmap of the rows that have it, least significant bit first, and their values."""
     present = np.fromiter((name in frame.scalars for frame in frames), dtype=np.bool_, count=len(frames))
@@ -189,12 +181,18 @@ def _scalar(name: str, frames: Sequence[Frame]) -> dict[str, bytes]:
     return {"present": np.packbits(present, bitorder="little").tobytes(), "values": _column(values, "<f8")}
 
 
+def _value(frame: Frame, column: str) -> float:
+    """One cell of the fixed columns. The flags say whether there is a loss, since NaN may be one."""
+    if column == "loss":
+        return math.nan if frame.loss is None else frame.loss
+    if column == "flags":
+        return frame.flags & ~FLAG_LOSS if frame.loss is None else frame.flags | FLAG_LOSS
+    value: float = getattr(frame, column)
+    return value
+
+
 def _column(values: Sequence[float], dtype: str) -> bytes:
-    return np.asarray(values, dtype=dtype).tobytes()
-
-
-def _float32_column(values: Sequence[float]) -> bytes:
-    return clamp_to_float32(np.asarray(values, dtype=np.float64)).tobytes()
+    return (clamp_to_float32(np.asarray(values, "<f8")) if dtype == "<f4" else np.asarray(values, dtype)).tobytes()
 
 
 def _matrix(rows: Sequence[Float32Vector]) -> bytes:
@@ -211,3 +209,32 @@ def clamp_to_float32(values: npt.NDArray[Any]) -> Float32Vector:
     overflowed = np.isinf(narrow) & np.isfinite(values)
     narrow[overflowed] = np.copysign(np.float32(FLOAT32_MAX), values[overflowed])
     return narrow
+
+
+def decode_chunk(body: bytes, layouts: Mapping[str, Layout]) -> Chunk:
+    """Read a body that ``encode_chunk`` wrote. ``layouts`` must hold its layout; raises KeyError where it does not."""
+    columns = msgspec.msgpack.decode(body)
+    layout = layouts[columns["layout_id"]]
+    rows = [dict(zip(_COLUMNS, values, strict=True)) for values in zip(*_read_columns(columns), strict=True)]
+    layer_norms = np.frombuffer(columns["layer_norms"], "<f4").reshape(columns["n"], len(layout.layers))
+    frames = [Frame(**row, layout=layout, layer_norms=norms) for row, norms in zip(rows, layer_norms, strict=True)]
+    for frame in frames:
+        frame.loss = frame.loss if frame.flags & FLAG_LOSS else None
+    if "param_norms" in columns:
+        weights = columns["param_norms"]
+        values = np.frombuffer(weights["values"], "<f4").reshape(-1, len(layout.layers))
+        for row, norms in zip(np.frombuffer(weights["rows"], "<u4"), values, strict=True):
+            frames[row].param_norms = norms
+    for name, scalar in columns.get("scalars", {}).items():
+        present = np.unpackbits(np.frombuffer(scalar["present"], np.uint8), count=len(frames), bitorder="little")
+        for row, value in zip(np.flatnonzero(present), np.frombuffer(scalar["values"], "<f8"), strict=True):
+            frames[row].scalars[name] = float(value)
+    for detail in columns.get("details", ()):
+        frames[detail["row"]].non_finite = [tuple(counts) for counts in detail["non_finite"]] or None
+        frames[detail["row"]].batch_id = detail["batch_id"]
+    lost = tuple(LostRange(**lost) for lost in columns.get("lost", ()))
+    return Chunk(columns["attempt_id"], columns["monitor"], layout, columns["first"], frames, lost)
+
+
+def _read_columns(columns: Mapping[str, Any]) -> list[list[float]]:
+    return [np.frombuffer(columns[name], dtype).tolist() for name, dtype in _COLUMNS.items()]

@@ -1,0 +1,45 @@
+"""Tell the person, on stderr, in single lines that begin with ``gradvitals: ``.
+
+What comes from elsewhere (a service's message, a name) is stripped of control characters: it ends on a terminal.
+Telling never fails and never waits; a closed stderr is silence.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+CLEAR_LINE = "\r\x1b[K"  # so that a progress bar on the same line stays whole
+LONGEST_LINE = 1_000
+
+
+class Announcer:
+    """Prints lines, or nothing when not ``enabled`` (another rank, a quiet or disabled run)."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+        self._said: set[str] = set()
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        if not self.enabled:
+            return
+        stream = sys.stderr
+        try:
+            start = CLEAR_LINE if stream.isatty() else ""
+            stream.write(f"{start}gradvitals: {printable(line)}\n")
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            self.enabled = False  # no stderr, or a closed one
+
+    def say_once(self, key: str, line: str) -> None:
+        """Print one line unless one with the same ``key`` was printed before."""
+        if key not in self._said:
+            self._said.add(key)
+            self.say(line)
+
+
+def printable(line: str) -> str:
+    """One line without control characters, which could move a terminal's cursor or rewrite what was said."""
+    clean = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in line)
+    return clean if len(clean) <= LONGEST_LINE else clean[: LONGEST_LINE - 3] + "..."

@@ -1,0 +1,288 @@
+"""Hold frames in memory until the service has them, within a bound.
+
+The training thread adds and amends frames; the sender's thread takes, acknowledges and gives up. Both hold one lock for
+a few list operations at most, never while a value is read, encoded or sent. What does not fit is given up from the
+oldest on, in counted ranges that the service stores as gaps: a gap is acceptable, a slow step is not.
+
+``FrameStore`` is what the sender asks of a store; a spool on disk can take this one's place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange
+from gradvitals.logged import LoggedValues
+
+CHUNK_SECONDS = 0.25
+CHUNK_FRAMES = 256
+CHUNK_BYTES = 1 << 20
+STORE_FRAMES = 10_000
+STORE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far a stream has come: ``made = acknowledged or waiting or lost``."""
+
+    made: int
+    waiting: int  # held here, not yet acknowledged
+    lost: int  # given up
+
+
+class FrameStore(Protocol):
+    """Where frames wait for the service."""
+
+    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
+        """Take one frame; never waits. True when the sender should look at once."""
+
+    def amend(self, step: int, logged: LoggedValues) -> bool:
+        """Add values to the frame of ``step``; False when it is not held any more or was already taken."""
+
+    def take(self, flush: bool) -> Chunk | None:
+        """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
+
+    def due_in(self) -> float | None:
+        """Seconds until the next chunk is due; None when nothing waits."""
+
+    def acknowledge(self, chunk: Chunk, next: int) -> None:
+        """The service holds ``next`` frames of the chunk's stream."""
+
+    def rewind(self, monitor: str, next: int) -> bool:
+        """The service holds only ``next`` frames; False when that changes nothing."""
+
+    def give_up(self, chunk: Chunk, reason: str) -> None:
+        """Count a chunk's frames as lost."""
+
+    def counts(self) -> Mapping[str, Counts]:
+        """How far each monitor's stream has come."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    frame: Frame
+    logged: LoggedValues | None
+    added: float
+    nbytes: int
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One monitor's frames: ``acknowledged``, then ``lost``, then ``entries`` from index ``first`` on."""
+
+    monitor: str
+    layout: Layout
+    acknowledged: int = 0
+    lost: list[LostRange] = field(default_factory=list)  # not yet acknowledged; they lie between acknowledged and first
+    lost_for_good: int = 0  # acknowledged as lost
+    first: int = 0
+    entries: deque[_Entry] = field(default_factory=deque)
+    taken: int = 0  # frames below this index were in a chunk, so that their values are no longer added to
+    urgent: bool = False
+    nbytes: int = 0
+
+    @property
+    def made(self) -> int:
+        return self.first + len(self.entries)
+
+    def push(self, entry: _Entry) -> None:
+        self.entries.append(entry)
+        self.layout = entry.frame.layout
+        self.nbytes += entry.nbytes
+        self.urgent = self.urgent or bool(entry.frame.flags & FLAG_NON_FINITE)
+
+    def pop(self) -> _Entry:
+        entry = self.entries.popleft()
+        self.first += 1
+        self.nbytes -= entry.nbytes
+        return entry
+
+    def lose_oldest(self, reason: str) -> _Entry:
+        entry = self.pop()
+        step = entry.frame.step
+        last = self.lost[-1] if self.lost else None
+        if last is not None and last.reason == reason:
+            self.lost[-1] = LostRange(last.first, last.n + 1, reason, last.first_step, step)
+        else:
+            self.lost.append(LostRange(self.first - 1, 1, reason, step, step))
+        return entry
+
+    def is_due(self, now: float) -> bool:
+        if not self.entries:
+            return bool(self.lost)
+        return (
+            self.urgent
+            or len(self.entries) > CHUNK_FRAMES
+            or self.nbytes > CHUNK_BYTES
+            or now - self.entries[0].added >= CHUNK_SECONDS
+        )
+
+    def ready(self, now: float, flush: bool) -> list[_Entry]:
+        """The entries of the next chunk. The newest is held back for a moment: values may still be logged for it."""
+        count = len(self.entries)
+        if count and not (flush or self.urgent) and now - self.entries[-1].added < CHUNK_SECONDS:
+            count -= 1
+        ready: list[_Entry] = []
+        nbytes = 0
+        for entry in itertools.islice(self.entries, min(count, CHUNK_FRAMES)):
+            nbytes += entry.nbytes
+            if ready and (nbytes > CHUNK_BYTES or entry.frame.layout is not ready[0].frame.layout):
+                break
+            ready.append(entry)
+        return ready
+
+
+class PendingFrames:
+    """The store in memory: at most ``max_frames`` frames or ``max_bytes`` bytes over all streams of one attempt."""
+
+    def __init__(
+        self,
+        attempt_id: str,
+        *,
+        on_unreadable: Callable[[str, Exception], None],
+        max_frames: int = STORE_FRAMES,
+        max_bytes: int = STORE_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._attempt_id = attempt_id
+        self._on_unreadable = on_unreadable
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._streams: dict[str, _Stream] = {}
+        self._frames = 0
+        self._bytes = 0
+        # Reentrant, because a signal handler may log or finish while its own thread is inside ``add``.
+        self._lock = threading.RLock()
+
+    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
+        """Take one frame; never waits. True when the sender should look at once."""
+        entry = _Entry(frame, logged, self._clock(), frame.nbytes + (64 * len(logged) if logged else 0))
+        with self._lock:
+            stream = self._streams.get(monitor)
+            if stream is None:
+                stream = self._streams[monitor] = _Stream(monitor, frame.layout)
+            was_due = stream.is_due(entry.added)
+            was_empty = not stream.entries
+            stream.push(entry)
+            self._frames += 1
+            self._bytes += entry.nbytes
+            while self._frames > 1 and (self._frames > self._max_frames or self._bytes > self._max_bytes):
+                oldest = min((s for s in self._streams.values() if s.entries), key=lambda s: s.entries[0].added)
+                self._forget(oldest.lose_oldest("queue_full"))
+            return was_empty or (not was_due and stream.is_due(entry.added))
+
+    def amend(self, step: int, logged: LoggedValues) -> bool:
+        """Add values to the frame of ``step``; False when it is not held any more or was already taken."""
+        with self._lock:
+            for stream in self._streams.values():
+                for index in range(len(stream.entries) - 1, max(stream.taken - stream.first, 0) - 1, -1):
+                    entry = stream.entries[index]
+                    if entry.frame.step == step:
+                        if entry.logged is None:
+                            entry.logged = LoggedValues()
+                        entry.logged.merge(logged)
+                        return True
+                    if entry.frame.step < step:
+                        break
+        return False
+
+    def take(self, flush: bool) -> Chunk | None:
+        """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
+        now = self._clock()
+        with self._lock:
+            # The longest waiting first, so that one busy monitor cannot starve another.
+            for stream in sorted(self._streams.values(), key=lambda s: s.entries[0].added if s.entries else now):
+                if not (flush or stream.is_due(now)):
+                    continue
+                entries = stream.ready(now, flush)
+                if not entries and not stream.lost:
+                    continue
+                stream.taken = max(stream.taken, stream.first + len(entries))
+                stream.urgent = stream.urgent and stream.taken < stream.made
+                lost, first = tuple(stream.lost), stream.first
+                break
+            else:
+                return None
+        for entry in entries:  # outside the lock: reading may wait for a device
+            if entry.logged is not None:
+                entry.logged.read_into(entry.frame, self._on_unreadable)
+                entry.logged = None
+        layout = entries[0].frame.layout if entries else stream.layout
+        return Chunk(self._attempt_id, stream.monitor, layout, first, [entry.frame for entry in entries], lost)
+
+    def due_in(self) -> float | None:
+        """Seconds until the next chunk is due; None when nothing waits."""
+        now = self._clock()
+        with self._lock:
+            waits = [
+                0.0 if stream.is_due(now) else CHUNK_SECONDS - (now - stream.entries[0].added)
+                for stream in self._streams.values()
+                if stream.entries or stream.lost
+            ]
+        return max(min(waits), 0.0) if waits else None
+
+    def acknowledge(self, chunk: Chunk, next: int) -> None:
+        """The service holds ``next`` frames of the chunk's stream."""
+        with self._lock:
+            stream = self._streams[chunk.monitor]
+            stream.lost_for_good += sum(
+                max(min(lost.first + lost.n, next) - max(lost.first, stream.acknowledged), 0) for lost in chunk.lost
+            )
+            self._advance(stream, next)
+
+    def rewind(self, monitor: str, next: int) -> bool:
+        """The service holds only ``next`` frames; False when that changes nothing."""
+        with self._lock:
+            stream = self._streams[monitor]
+            if next == stream.acknowledged or next > stream.made:
+                return False
+            if next > stream.acknowledged:
+                self._advance(stream, next)
+            else:  # it has forgotten what it had acknowledged, and so have we
+                stream.lost.insert(0, LostRange(next, stream.acknowledged - next, "rewound"))
+                stream.acknowledged = next
+            return True
+
+    def give_up(self, chunk: Chunk, reason: str) -> None:
+        """Count a chunk's frames as lost."""
+        with self._lock:
+            stream = self._streams[chunk.monitor]
+            while stream.entries and stream.first < chunk.end:
+                self._forget(stream.lose_oldest(reason))
+
+    def counts(self) -> Mapping[str, Counts]:
+        """How far each monitor's stream has come."""
+        with self._lock:
+            return {
+                stream.monitor: Counts(
+                    stream.made, len(stream.entries), stream.lost_for_good + sum(lost.n for lost in stream.lost)
+                )
+                for stream in self._streams.values()
+            }
+
+    def _advance(self, stream: _Stream, next: int) -> None:
+        """Let go of everything below ``next``, which the service holds."""
+        while stream.entries and stream.first < next:
+            self._forget(stream.pop())
+        stream.lost = [kept for lost in stream.lost if (kept := _from(lost, next)) is not None]
+        stream.acknowledged = max(stream.acknowledged, next)
+
+    def _forget(self, entry: _Entry) -> None:
+        self._frames -= 1
+        self._bytes -= entry.nbytes
+
+
+def _from(lost: LostRange, index: int) -> LostRange | None:
+    """The part of a lost range from ``index`` on."""
+    if lost.first >= index:
+        return lost
+    if lost.first + lost.n <= index:
+        return None
+    return LostRange(index, lost.first + lost.n - index, lost.reason, None, lost.last_step)

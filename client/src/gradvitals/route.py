@@ -1,0 +1,79 @@
+"""Which transport to use now, which may change when a local service appears, restarts or moves.
+
+A route is asked by the sender's thread only. It may read a small file; it never opens a connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from gradvitals.settings import Destination
+from gradvitals.transport import HTTPTransport, Transport
+
+LOOK_AGAIN_SECONDS = 5.0
+
+
+class Route(Protocol):
+    """Says where frames go."""
+
+    @property
+    def url(self) -> str | None:
+        """Where they go, as far as it is known."""
+
+    def current(self) -> Transport | None:
+        """The transport to use now; None while no service is known."""
+
+
+class FixedRoute:
+    """Always the same transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str | None:
+        """Where the transport sends to."""
+        return self._transport.url
+
+    def current(self) -> Transport:
+        """The transport."""
+        return self._transport
+
+
+class SearchedRoute:
+    """The service that ``find`` finds, looked for again every 5 s; another answer makes another transport."""
+
+    def __init__(
+        self,
+        find: Callable[[], Destination | None],
+        open_transport: Callable[[Destination], Transport] = lambda found: HTTPTransport(found.url, found.token),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._find = find
+        self._open_transport = open_transport
+        self._clock = clock
+        self._found = find()
+        self._looked_at = clock()
+        self._transport: Transport | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where the service that was found last listens."""
+        return None if self._found is None else self._found.url
+
+    def current(self) -> Transport | None:
+        """The transport to the service that is known now."""
+        if self._clock() - self._looked_at >= LOOK_AGAIN_SECONDS:
+            self._looked_at = self._clock()
+            found = self._find()
+            # A file that has gone means that the service stopped, perhaps to start again: keep trying the known place.
+            if found is not None and found != self._found:
+                self._found = found
+                if self._transport is not None:
+                    self._transport.close()
+                self._transport = None
+        if self._transport is None and self._found is not None:
+            self._transport = self._open_transport(self._found)
+        return self._transport
