@@ -41,7 +41,8 @@ class Detectors:
         self._vanishing.trainable = self._mask(trainable)
 
     def observe(self, frames: Frames) -> list[EventUpdate]:
-        """Judge a block of frames; the newest word on each event that opened, changed or resolved, oldest event first."""
+        """Judge a block of frames; the newest word on each event that opened, changed or resolved, oldest event
+        first."""
         if frames.group_norms.shape != (len(frames), self.group_count):
             raise ValueError(
                 f"group_norms must have the shape ({len(frames)}, {self.group_count}), not {frames.group_norms.shape}"

@@ -1,8 +1,8 @@
 """One event from its opening to its resolution, whatever its kind.
 
 An episode decides *when* something is worth saying again: when it opens, when its severity rises, when its peak has
-doubled since it was last told, when a detector says that its groups changed, and when it resolves. That decision looks at
-frames only, never at how they were split into blocks.
+doubled since it was last told, when a detector says that its groups changed, and when it resolves. That decision
+looks at frames only, never at how they were split into blocks.
 """
 
 import struct

@@ -15,14 +15,15 @@ order is what tells the wall of a recurrent network from a change of the data.
 
 import math
 import struct
+from typing import Final
 
 import numpy as np
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
+from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity, Status
 from gradvitals_service.health.detectors.level import FadingRecord, RollingWindow, TailScale
 
-KIND = "explosion"
+KIND: Final = "explosion"
 
 LEVEL_FRAMES = 64
 """Window of level and loss: outlives a burst of 30 frames, follows a changed batch size after as many."""
@@ -30,7 +31,7 @@ LEVEL_FRAMES = 64
 RAISED = math.log(3.0)
 """Above three times its level a norm is raised: where suspicion begins, and below which calm does."""
 
-LARGE = math.log(5.0)
+LARGE = math.log(10.0)
 """The least factor by which a norm must exceed its level before a worse loss is laid at its door."""
 
 UNHEARD_OF = math.log(100.0)
@@ -39,6 +40,9 @@ are a part of life (heavy-tailed targets, rare tokens, a new task)."""
 
 ONCE_IN = math.log(0.5e6)
 """The run's own tail must give such an excess less than once in a million frames; half of them lie above the level."""
+
+SELDOM = math.log(0.5e3)
+"""With a worse loss as a second witness, less than once in a thousand frames is rare enough."""
 
 RECORD_MARGIN = math.log(3.0)
 """How far beyond the largest norm that the run has survived. A converged run may return to the norms of its youth when
@@ -68,7 +72,8 @@ HARM_FRAMES = 3
 """Losses whose median must be worse: one bad batch after a large norm proves nothing."""
 
 RAMP = math.log(10.0)
-"""Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is worse too."""
+"""Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is
+worse too."""
 
 RAMP_EVERY = 32
 RAMP_MARKS = 16
@@ -79,7 +84,8 @@ CALM_FRAMES = 32
 level resolves when that has become its level."""
 
 APPLIED = math.log(10.0)
-"""From this factor above the usual gradient on, what was applied after clipping counts as having reached the weights."""
+"""From this factor above the usual gradient on, what was applied after clipping counts as having reached the
+weights."""
 
 SHARE_TOLD = 0.1
 MOST_GROUPS_TOLD = 8
@@ -126,8 +132,10 @@ class ExplosionDetector:
         excess = log_norm - level
         harm = self._watch_loss(frame, excess)
         raised = self._unheard_of(log_norm, excess) or harm or self._ramp(level)
-        update = self._follow(frame, excess, harm) if self.episode else None
-        if self.episode is None and raised:
+        update = None
+        if self.episode is not None:
+            update = self._follow(frame, excess, harm)
+        elif raised:
             update = self._open(frame, level, excess, harm)
         self._learn(frame, log_norm, level, excess)
         return update
@@ -149,7 +157,7 @@ class ExplosionDetector:
             return False
         self._after = [*self._after[1:], frame.loss]
         worse = sorted(self._after)[HARM_FRAMES // 2] if math.isfinite(self._after[0]) else -math.inf
-        return self._watch_peak >= LARGE and worse > self._loss_bound
+        return worse > self._loss_bound and self._watch_peak >= max(LARGE, SELDOM * self._tail.scale)
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
@@ -179,25 +187,28 @@ class ExplosionDetector:
             norm,
             groups=_largest_groups(frame),
         )
-        return self._tell("open")
+        return self._tell(frame)
 
     def _follow(self, frame: FrameView, excess: float, harm: bool) -> EventUpdate | None:
         """Carry an open event on: severity, peak, or its end."""
         episode = self.episode
         assert episode is not None
-        self._harmed = self._harmed or harm
+        self._harmed |= harm
         self._calm = self._calm + 1 if excess < RAISED else 0
         if self._calm == 0:
             episode.last_step = frame.step
         if self._calm >= CALM_FRAMES:
-            update = self._tell("resolved")
+            loss = "; the loss was harmed" if self._harmed else ""
+            update = self._say("resolved", f"rose to {self._times()} and came back{loss}")
             self.episode = None
+            self._marked_levels.clear()  # a ramp is one event: where it ended is the level from now on
+            self._marked_losses.clear()
             return update
         if frame.global_norm > episode.peak:
             episode.groups = _largest_groups(frame)
         news = episode.raise_peak(frame.global_norm)
         news = episode.raise_severity(self._severity(frame, excess)) or news
-        return self._tell("open") if news else None
+        return self._tell(frame) if news else None
 
     def _severity(self, frame: FrameView, excess: float) -> Severity:
         """Critical once the loss is harmed, or a gradient far above the usual was applied to the weights."""
@@ -223,20 +234,26 @@ class ExplosionDetector:
             self._marked_levels.push(self._level.median)
             self._marked_losses.push(self._losses.median)
 
-    def _tell(self, status: str) -> EventUpdate:
-        episode = self.episode
-        assert episode is not None
-        times = f"{episode.peak / episode.usual:.3g} times its usual {episode.usual:.3g}"
-        if status == "resolved":
-            tail = "; the loss was harmed" if self._harmed else ""
-            return episode.update(KIND, "resolved", f"the global norm rose to {times} and came back{tail}")
+    def _tell(self, frame: FrameView) -> EventUpdate:
+        return self._say("open", f"is {self._times()}{self._consequence(frame)}")
+
+    def _say(self, status: Status, what: str) -> EventUpdate:
+        assert self.episode is not None
+        return self.episode.update(KIND, status, f"the global norm {what}")
+
+    def _times(self) -> str:
+        assert self.episode is not None
+        return f"{self.episode.peak / self.episode.usual:.3g} times its usual {self.episode.usual:.3g}"
+
+    def _consequence(self, frame: FrameView) -> str:
+        assert self.episode is not None
         if self._harmed:
-            tail = "; the loss follows"
-        elif episode.severity == "critical":
-            tail = ", and the update was applied"
-        else:
-            tail = ", absorbed by clipping so far"
-        return episode.update(KIND, "open", f"the global norm is {times}{tail}")
+            return "; the loss follows"
+        if self.episode.severity == "critical":
+            return ", and the update was applied"
+        if frame.skipped:
+            return "; the step was skipped"
+        return ", absorbed by clipping so far" if frame.clip_coefficient < 1.0 else ""
 
     def pack(self) -> bytes:
         windows = (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record)

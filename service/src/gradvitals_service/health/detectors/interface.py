@@ -43,8 +43,8 @@ class FrameView:
 class Frames:
     """Consecutive frames of one stream, with layers already grouped by module.
 
-    ``first`` is the index in the stream of row 0. Columns have n rows, ``group_norms`` is [n, G]; ``param_norms`` [m, G]
-    holds weight norms for the rows named by ``param_rows``. ``loss`` counts only where ``has_loss`` is true.
+    ``first`` is the index in the stream of row 0. Columns have n rows, ``group_norms`` is [n, G]; ``param_norms`` [m,
+    G] holds weight norms for the rows named by ``param_rows``. ``loss`` counts only where ``has_loss`` is true.
     """
 
     first: int
@@ -104,9 +104,10 @@ class Frames:
 class EventUpdate:
     """The newest word on one event, which is known by its kind and ``start_frame``.
 
-    ``start_step`` is the step at which the alarm was raised, ``end_step`` the last step that was not healthy, known once
-    the event is resolved. ``times_usual`` is the peak over ``usual``; for vanishing it is the weakest group's share of
-    its usual norm, and there is no ``peak``. ``groups`` are indices of groups, empty where all or none stand out.
+    ``start_step`` is the step at which the alarm was raised, ``end_step`` the last step that was not healthy, known
+    once the event is resolved. ``times_usual`` is the peak over ``usual``; for vanishing it is the weakest group's
+    share of its usual norm, and there is no ``peak``. ``groups`` are indices of groups, empty where all or none stand
+    out.
     """
 
     kind: Kind

@@ -14,8 +14,8 @@ import numpy as np
 class RollingWindow:
     """The newest ``size`` values, with their exact median and maximum.
 
-    The median of a window ignores anything that lasts for less than half of it, and follows a real change of level after
-    as long: no smoothing constant would do both.
+    The median of a window ignores anything that lasts for less than half of it, and follows a real change of level
+    after as long: no smoothing constant would do both.
     """
 
     def __init__(self, size: int) -> None:
@@ -52,7 +52,7 @@ class RollingWindow:
 
     def unpack(self, data: bytes, offset: int) -> int:
         """Take over what ``pack`` wrote at ``offset``; return the offset behind it."""
-        (count,) = struct.unpack_from("<I", data, offset)
+        count = int(struct.unpack_from("<I", data, offset)[0])
         self._oldest_first = np.frombuffer(data, "<f8", count, offset + 4).tolist()
         self._ordered = sorted(self._oldest_first)
         return offset + 4 + 8 * count

@@ -7,20 +7,22 @@ steps in a row are not a search any more, and a non-finite gradient that was not
 
 import math
 import struct
+from typing import Final
 
 import numpy as np
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
+from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity, Status
 
-KIND = "non_finite"
+KIND: Final = "non_finite"
 
 SKIPPED_IN_A_ROW = 20
 """A GradScaler halves its scale at each overflow: twenty halvings are a factor of a million, so a search that is
 longer has a cause other than the scale."""
 
 CALM_FRAMES = 20
-"""Finite frames before the event resolves; shorter pauses belong to one scaler's search, or one broken input's return."""
+"""Finite frames before the event resolves; shorter pauses belong to one scaler's search, or one broken input's
+return."""
 
 
 class NonFiniteDetector:
@@ -59,14 +61,14 @@ class NonFiniteDetector:
 
     def _observe_finite(self) -> EventUpdate | None:
         self._skipped_in_a_row = 0
-        self._calm += 1
+        self._calm = min(self._calm + 1, CALM_FRAMES)
         if self.episode is None or self._calm < CALM_FRAMES:
             return None
         update = self._tell("resolved")
         self.episode = None
         return update
 
-    def _tell(self, status: str) -> EventUpdate:
+    def _tell(self, status: Status) -> EventUpdate:
         episode = self.episode
         assert episode is not None
         if status == "resolved":
@@ -75,7 +77,9 @@ class NonFiniteDetector:
             return episode.update(KIND, "open", "the gradient overflowed and the step was skipped, as loss scalers do")
         if self._skipped_in_a_row >= SKIPPED_IN_A_ROW:
             return episode.update(
-                KIND, "open", f"the gradient was not finite and the step was skipped {self._skipped_in_a_row} times in a row"
+                KIND,
+                "open",
+                f"the gradient was not finite and the step was skipped {self._skipped_in_a_row} times in a row",
             )
         where = f" in {len(episode.groups)} of the layers" if episode.groups else ""
         return episode.update(KIND, "open", f"the gradient is not finite{where}, and the step was not skipped")

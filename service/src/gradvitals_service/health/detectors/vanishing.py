@@ -1,16 +1,18 @@
 """Notice groups that stop receiving gradient while the rest of the network still gets some.
 
 A falling norm is no trouble by itself: every converging run has it, in all groups at once. What counts is a fall below
-the group's own past *and* below what the other groups fell, that lasts. Frames are judged eight at a time by the largest
-norm among them, so that a group that gets gradient on some steps only (rare embeddings, heads trained in turn, experts)
-looks alive; a group that is known to pause for longer is given longer.
+the group's own past *and* below what the other groups fell, that lasts. Frames are judged eight at a time by the
+largest norm among them, so that a group that gets gradient on some steps only (rare embeddings, heads trained in
+turn, experts) looks alive; a group that is known to pause for longer is given longer.
 
-A network that is dead from step 0 has no past to compare with. There the falling off across the network says it: a third
-of the groups get less than a thousandth of what the strongest gets, from the first frames on, and the loss does not move.
+A network that is dead from step 0 has no past to compare with. There the falling off across the network says it: a
+third of the groups get less than a thousandth of what the strongest gets, from the first frames on, and the loss does
+not move.
 """
 
 import math
 import struct
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +20,28 @@ from numpy.typing import NDArray
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
 from gradvitals_service.health.detectors.interface import EventUpdate, FrameView
 
-KIND = "vanishing"
+KIND: Final = "vanishing"
 
 BLOCK_FRAMES = 8
 """Frames judged together, by their largest norm."""
 
 FALLEN = math.log(30.0)
-"""A group has fallen when it gets less than a thirtieth of its usual gradient, beyond what all groups fell. Healthy groups
-drift apart by a factor of ten within a few hundred frames, for instance after a layer is unfrozen."""
+"""A group has fallen when it gets less than a thirtieth of its usual gradient, beyond what all groups fell. Healthy
+groups drift apart by a factor of ten within a few hundred frames, for instance after a layer is unfrozen."""
 
 RECOVERED = math.log(10.0)
 """It has recovered when it gets more than a tenth again."""
 
 QUIET_BLOCKS = 3
-"""Blocks in a row that a group must be fallen, or recovered: 24 frames."""
+"""How many more blocks than not a group must be fallen, and how many in a row recovered: 24 frames. A saturated layer
+still gets gradient from a lucky batch, so being fallen need not be unbroken."""
 
 PATIENCE = 4
-"""A group that paused before, and came back, must pause this many times longer than ever before."""
+"""A group that got nothing at all for some time, and came back, must stay away this many times longer than ever
+before."""
+
+PAUSE_ONCE_IN = math.log(1e6)
+"""How rare a pause must be, given the share of frames on which the group usually gets gradient (one in a million)."""
 
 KNOWN_BLOCKS = 8
 """Blocks with gradient before a group has a past to fall from."""
@@ -59,11 +66,15 @@ START_GROUPS = 3
 FLAT = 0.02
 """The loss has not moved when it has fallen by less than this share of its value."""
 
+HIT_MEMORY = 32.0
+"""Blocks over which it is averaged how often a group gets gradient."""
+
 LOSS_MEMORY = 4.0
 """Blocks over which the present loss is averaged."""
 
 CRITICAL_BLOCKS = 16
-"""Blocks (128 frames) after which vanishing of at least half of the groups is critical if the loss is no better than before."""
+"""Blocks (128 frames) after which vanishing of at least half of the groups is critical if the loss is no better than
+before."""
 
 ZERO = -100.0
 """Stands for the logarithm of a norm of zero; the smallest float32 has -103."""
@@ -80,7 +91,10 @@ class VanishingDetector:
         self._largest = np.zeros(group_count, np.float32)  # of the block that is being filled
         self._reference = np.zeros(group_count, np.float64)  # log of the usual norm
         self._known = np.zeros(group_count, np.uint16)  # blocks in the reference, saturating
-        self._quiet = np.zeros(group_count, np.uint16)  # blocks in a row that the group has been fallen
+        self._quiet = np.zeros(group_count, np.uint16)  # blocks that the group was fallen, less those that it was not
+        self._hits = np.zeros(group_count, np.uint8)  # frames of this block with gradient
+        self._hit_rate = np.zeros(group_count, np.float32)  # usual share of frames with gradient
+        self._pause = np.zeros(group_count, np.uint16)  # blocks in a row without any gradient
         self._longest = np.zeros(group_count, np.uint16)  # longest such pause that the group came back from
         self._best_share = np.full(group_count, -np.inf)  # of the strongest group, since the start; log
         self._dead = np.zeros(group_count, np.bool_)  # the groups of the open event
@@ -105,6 +119,7 @@ class VanishingDetector:
         """Look at one frame, in order. While the norm explodes, nothing is learned about what is usual."""
         if math.isfinite(frame.global_norm):
             np.fmax(self._largest, frame.group_norms, out=self._largest)
+            self._hits += frame.group_norms > 0.0
         else:
             self._disturbed = True
         self._disturbed = self._disturbed or exploding
@@ -121,6 +136,7 @@ class VanishingDetector:
 
     def _begin_block(self) -> None:
         self._largest[:] = 0.0
+        self._hits[:] = 0
         self._in_block = 0
         self._loss_sum, self._loss_count = 0.0, 0
         self._disturbed = False
@@ -139,7 +155,7 @@ class VanishingDetector:
                 self._judge_start(log_norm)
         fall = self._fall(log_norm, gets_some)
         fallen = fall > FALLEN
-        self._count_quiet(fallen)
+        self._count_quiet(fallen, gets_some)
         self._learn(log_norm, gets_some & ~fallen)
         return self._tell_changes(frame, fall)
 
@@ -167,10 +183,20 @@ class VanishingDetector:
         """All groups fell: a converging run has lowered its loss by it, a dead one has not."""
         return self._loss_usual > 0.0 and self._loss_now > (1.0 - FLAT) * self._loss_usual
 
-    def _count_quiet(self, fallen: NDArray[np.bool_]) -> None:
-        returned = ~fallen & (self._quiet > 0) & ~self._dead
-        self._longest[returned] = np.maximum(self._longest, self._quiet)[returned]
-        self._quiet = np.where(fallen, np.minimum(self._quiet, 65_534) + 1, 0).astype(np.uint16)
+    def _count_quiet(self, fallen: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
+        returned = gets_some & (self._pause > 0) & ~self._dead & (self._known > 0)
+        self._longest[returned] = np.maximum(self._longest, self._pause)[returned]
+        self._pause = np.where(gets_some, 0, _one_more(self._pause)).astype(np.uint16)
+        one_less = self._quiet - (self._quiet > 0)
+        self._quiet = np.where(fallen, np.minimum(self._quiet + 1, QUIET_BLOCKS), one_less).astype(np.uint16)
+
+    def _long_enough(self) -> NDArray[np.bool_]:
+        """Whether each group was quiet for longer than it is known to be now and then."""
+        pause = self._pause.astype(np.int64)
+        often = np.minimum(self._hit_rate.astype(np.float64), 0.999)
+        unlikely = pause * BLOCK_FRAMES * -np.log1p(-often) > PAUSE_ONCE_IN
+        beyond_habit = (pause == 0) | (unlikely & (pause >= PATIENCE * self._longest.astype(np.int64)))
+        return np.logical_and(self._quiet >= QUIET_BLOCKS, beyond_habit)
 
     def _learn(self, log_norm: NDArray[np.float64], healthy: NDArray[np.bool_]) -> None:
         if self._disturbed:
@@ -179,7 +205,11 @@ class VanishingDetector:
         weight = 1.0 / np.minimum(self._known + 1.0, REFERENCE_MEMORY)
         moved = self._reference + (log_norm - self._reference) * weight
         self._reference = np.where(learning, moved, self._reference)
-        self._known = np.where(learning, np.minimum(self._known, 65_534) + 1, self._known).astype(np.uint16)
+        self._known = np.where(learning, _one_more(self._known), self._known).astype(np.uint16)
+        # Every block that is no trouble says how often the group gets gradient, also one in which it got none.
+        weight_of_block = np.float32(1.0 / min(float(self._blocks), HIT_MEMORY))
+        rate = self._hit_rate + (self._hits / np.float32(BLOCK_FRAMES) - self._hit_rate) * weight_of_block
+        self._hit_rate = np.where(self._dead, self._hit_rate, rate)
 
     def _judge_start(self, log_norm: NDArray[np.float64]) -> None:
         """Mark the groups of a network that is dead from step 0 as fallen from what its living groups get."""
@@ -196,11 +226,11 @@ class VanishingDetector:
         self._quiet[nothing] = QUIET_BLOCKS
 
     def _tell_changes(self, frame: FrameView, fall: NDArray[np.float64]) -> EventUpdate | None:
-        long_enough = np.maximum(QUIET_BLOCKS, PATIENCE * self._longest.astype(np.int64))
-        joining = (self._quiet >= long_enough) & self.trainable & ~self._dead
-        self._alive = np.where(self._dead & (fall < RECOVERED), np.minimum(self._alive, 65_534) + 1, 0).astype(np.uint16)
+        joining = self._long_enough() & self.trainable & ~self._dead
+        self._alive = np.where(self._dead & (fall < RECOVERED), _one_more(self._alive), 0).astype(np.uint16)
         back = self._dead & ((self._alive >= QUIET_BLOCKS) | ~self.trainable)
         self._dead = (self._dead | joining) & ~back
+        self._quiet[back] = 0
         if self.episode is None:
             return self._open(frame, fall) if joining.any() else None
         if not self._dead.any():
@@ -250,6 +280,9 @@ class VanishingDetector:
             self._reference,
             self._known,
             self._quiet,
+            self._hits,
+            self._hit_rate,
+            self._pause,
             self._longest,
             self._best_share,
             self._dead,
@@ -290,3 +323,8 @@ class VanishingDetector:
             offset += array.nbytes
         self.episode, offset = unpack_episode(data, offset)
         return offset
+
+
+def _one_more(counts: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Counters that stop before they would overflow."""
+    return np.minimum(counts, np.uint16(65_534)) + np.uint16(1)

@@ -1,0 +1,62 @@
+"""Fold the tensors of a layout into groups by module, and find the tensors of a group again.
+
+A module's own parameters are judged together, since one of them alone proves little: the bias before a norm layer
+gets no gradient in a healthy network. Norms here are 2-norms, so a group's norm is the root of the sum of its
+tensors' squares.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Groups:
+    """The groups of one layout, in the order in which their first tensors stand in it."""
+
+    def __init__(self, layer_names: Sequence[str], modules: Sequence[str], trainable: Sequence[bool]) -> None:
+        """One entry a tensor in each argument, in the order of the layout."""
+        self.layer_names = tuple(layer_names)
+        self.names = tuple(dict.fromkeys(modules))
+        number = {name: index for index, name in enumerate(self.names)}
+        group_of = np.array([number[module] for module in modules], np.int64)
+        self._order = np.argsort(group_of, kind="stable")
+        self._starts = np.searchsorted(group_of[self._order], np.arange(len(self.names)))
+        self._members = np.split(self._order, self._starts[1:]) if self.names else []
+        mask = np.array(trainable, np.bool_)
+        # A group is frozen only when none of its tensors is trained.
+        self.trainable = np.array([bool(mask[members].any()) for members in self._members], np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def norms(self, layer_norms: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Norms [n, G] of the groups from norms [n, L] of the tensors.
+
+        A non-finite tensor makes its group non-finite. A finite group norm beyond float32 becomes its maximum, as on
+        the wire. Each row depends on itself alone, bit for bit, however many rows come together.
+        """
+        if not len(self) or not len(layer_norms):
+            return np.zeros((len(layer_norms), len(self)), np.float32)
+        squares = np.square(layer_norms[:, self._order].astype(np.float64))
+        norms = np.sqrt(np.add.reduceat(squares, self._starts, axis=1))
+        finite = np.isfinite(norms)
+        return np.where(finite, np.minimum(norms, _FLOAT32_MAX), norms).astype(np.float32)
+
+    def names_of(self, groups: Iterable[int]) -> list[str]:
+        """The modules' names of these groups."""
+        return [self.names[group] for group in groups]
+
+    def tensors_of(self, groups: Iterable[int], layer_norms: NDArray[np.float32] | None = None) -> list[str]:
+        """Names of the tensors in these groups, groups in the given order.
+
+        With the norms [L] of one frame, only the one tensor of each group that stands out: the first that is not
+        finite, else the largest.
+        """
+        if layer_norms is None:
+            return [self.layer_names[index] for group in groups for index in self._members[group]]
+        rank = np.where(np.isfinite(layer_norms), layer_norms, np.float32(np.inf))
+        chosen = [self._members[group][int(np.argmax(rank[self._members[group]]))] for group in groups]
+        return [self.layer_names[index] for index in chosen]
