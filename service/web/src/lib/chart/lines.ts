@@ -1,0 +1,63 @@
+/** What a chart draws, told in the words of the page, turned into uPlot's columns and series. */
+import type uPlot from "uplot";
+import { forLogAxis } from "../ticks";
+
+/** null: nothing was measured there, so the line breaks. undefined: another run's step, so the line goes on. */
+export type Column = readonly (number | null | undefined)[];
+
+export interface Line {
+  label: string;
+  /** A colour token, such as "--chart-norm". */
+  color: string;
+  /** band: from low to high, so that no spike is lost; line: high alone; dashed: a limit, drawn in steps. */
+  style: "band" | "line" | "dashed";
+  high: Column;
+  low?: Column;
+  /** Drawn, but not named in the chart's legend. */
+  unlisted?: boolean;
+}
+
+export interface Columns {
+  data: uPlot.AlignedData;
+  /** Indexes where a logarithmic axis has no place for the value, because it is zero. */
+  zeros: number[];
+}
+
+export function toColumns(step: readonly number[], lines: readonly Line[], log: boolean): Columns {
+  const data: (readonly (number | null | undefined)[])[] = [step];
+  const zeros = new Set<number>();
+  for (const line of lines) {
+    let [high, low] = [line.high, line.low ?? line.high];
+    if (log) {
+      const fitted = forLogAxis(high, low);
+      [high, low] = [fitted.high, fitted.low];
+      if (line.style === "band") fitted.zeros.forEach((index) => zeros.add(index));
+    }
+    data.push(high);
+    if (line.style === "band") data.push(low);
+  }
+  return { data: data as unknown as uPlot.AlignedData, zeros: [...zeros] };
+}
+
+export function toSeries(lines: readonly Line[], color: (token: string) => string): { series: uPlot.Series[]; bands: uPlot.Band[] } {
+  const series: uPlot.Series[] = [{}];
+  const bands: uPlot.Band[] = [];
+  for (const line of lines) {
+    const stroke = color(line.color);
+    if (line.style === "dashed") series.push({ stroke, width: 1.25, dash: [5, 4], points: { show: false } });
+    else if (line.style === "line") series.push({ stroke, width: 1.75, points: { size: 4, space: 24 } });
+    else {
+      const at = series.length;
+      series.push({ stroke, width: 1.1, points: { size: 4, space: 24 } }, { stroke, width: 1.1, points: { show: false } });
+      bands.push({ series: [at, at + 1], fill: withAlpha(stroke, 0.3) });
+    }
+  }
+  return { series, bands };
+}
+
+/** #rrggbb with an alpha. */
+export function withAlpha(color: string, alpha: number): string {
+  return `${color}${Math.round(alpha * 255)
+    .toString(16)
+    .padStart(2, "0")}`;
+}

@@ -1,0 +1,97 @@
+/** What is drawn over a chart's axes besides its lines: events, gaps, non-finite steps. Canvas only, no state. */
+import type uPlot from "uplot";
+import { withAlpha } from "./lines";
+
+export interface EventBand {
+  from: number;
+  /** null: it lasts still. */
+  to: number | null;
+  color: string;
+}
+
+export interface Marks {
+  step: readonly number[];
+  color: string;
+  /** Rows of marks lie under each other at the upper edge: one a run. */
+  row: number;
+}
+
+export interface Overlay {
+  events?: readonly EventBand[];
+  gaps?: readonly { from: number; to: number }[];
+  nonFinite?: readonly Marks[];
+}
+
+type Color = (token: string) => string;
+
+/** Under the lines: where frames are missing, and where an event lasted. */
+export function drawBelow(plot: uPlot, overlay: Overlay, color: Color): void {
+  const { ctx, bbox } = plot;
+  const pixel = devicePixelRatio;
+  clipped(plot, () => {
+    for (const gap of overlay.gaps ?? []) {
+      const [left, width] = extent(plot, gap.from, gap.to);
+      ctx.fillStyle = color("--chart-gap");
+      ctx.fillRect(left, bbox.top, Math.max(width, 2 * pixel), bbox.height);
+    }
+    for (const event of overlay.events ?? []) {
+      const [left, width] = extent(plot, event.from, event.to);
+      const stroke = color(event.color);
+      ctx.fillStyle = withAlpha(stroke, 0.1);
+      ctx.fillRect(left, bbox.top, Math.max(width, pixel), bbox.height);
+      ctx.fillStyle = stroke;
+      ctx.fillRect(left - pixel / 2, bbox.top, 1.5 * pixel, bbox.height);
+    }
+  });
+}
+
+/** Over the lines, at the upper edge: steps without a finite value; at the lower edge: zeros on a logarithmic axis. */
+export function drawAbove(plot: uPlot, overlay: Overlay, zeros: readonly number[], color: Color): void {
+  const { ctx, bbox } = plot;
+  const pixel = devicePixelRatio;
+  clipped(plot, () => {
+    for (const marks of overlay.nonFinite ?? []) {
+      ctx.fillStyle = color(marks.color);
+      const top = bbox.top + (1 + marks.row * 7) * pixel;
+      for (const step of marks.step) ctx.fillRect(plot.valToPos(step, "x", true) - pixel, top, 2 * pixel, 5 * pixel);
+    }
+    ctx.fillStyle = color("--chart-axis");
+    for (const index of zeros) {
+      const step = plot.data[0]?.[index];
+      if (step !== undefined) ctx.fillRect(plot.valToPos(step, "x", true) - pixel, bbox.top + bbox.height - 4 * pixel, 2 * pixel, 4 * pixel);
+    }
+  });
+  for (const event of overlay.events ?? []) drawFlag(plot, event, color);
+}
+
+/** A small flag on top of an event's first step, so that it is seen without its colour. */
+function drawFlag(plot: uPlot, event: EventBand, color: Color): void {
+  const { ctx, bbox } = plot;
+  const pixel = devicePixelRatio;
+  const x = plot.valToPos(event.from, "x", true);
+  if (x < bbox.left - 1 || x > bbox.left + bbox.width + 1) return;
+  ctx.save();
+  ctx.fillStyle = color(event.color);
+  ctx.beginPath();
+  ctx.moveTo(x - 5 * pixel, bbox.top - 9 * pixel);
+  ctx.lineTo(x + 5 * pixel, bbox.top - 9 * pixel);
+  ctx.lineTo(x, bbox.top - pixel);
+  ctx.fill();
+  ctx.restore();
+}
+
+function extent(plot: uPlot, from: number, to: number | null): [left: number, width: number] {
+  const left = plot.valToPos(from, "x", true);
+  const right = to === null ? plot.bbox.left + plot.bbox.width : plot.valToPos(to, "x", true);
+  return [left, right - left];
+}
+
+function clipped(plot: uPlot, draw: () => void): void {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  draw();
+  ctx.restore();
+}

@@ -1,0 +1,80 @@
+/** uPlot's options for a chart over steps. Knows axes, cursor and zoom; not what is measured. */
+import type uPlot from "uplot";
+import { formatCount, formatTick } from "../format";
+import { linearRange, logRange, logTicks } from "../ticks";
+import type { Line } from "./lines";
+import { toSeries } from "./lines";
+import { drawAbove, drawBelow, type Overlay } from "./overlay";
+
+export type AxisKind = "log" | "linear" | "unit";
+
+export interface PlotSpec {
+  lines: readonly Line[];
+  axis: AxisKind;
+  height: number;
+  width: number;
+  /** Charts with the same key share one cursor. */
+  sync: string;
+  range: () => [number, number] | null;
+  overlay: () => Overlay;
+  zeros: () => readonly number[];
+  onCursor: (index: number | null) => void;
+  onZoom: (from: number, to: number) => void;
+  onReset: () => void;
+}
+
+const AXIS_WIDTH = 52;
+const FONT = '11px "Inter Variable", system-ui, sans-serif';
+
+export function plotOptions(spec: PlotSpec, color: (token: string) => string): uPlot.Options {
+  const { series, bands } = toSeries(spec.lines, color);
+  return {
+    width: spec.width,
+    height: spec.height,
+    padding: [12, 10, 0, 0],
+    legend: { show: false },
+    series,
+    bands,
+    scales: { x: { time: false, range: (_plot, low, high) => spec.range() ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: yScale(spec.axis) },
+    axes: axes(spec.axis, color),
+    cursor: {
+      y: false,
+      points: { size: 6, width: 0 },
+      drag: { x: true, y: false, setScale: false, dist: 4 },
+      sync: { key: spec.sync, setSeries: false, scales: ["x", null], filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+      bind: { dblclick: () => () => (spec.onReset(), null) },
+    },
+    hooks: {
+      drawClear: [(plot) => drawBelow(plot, spec.overlay(), color)],
+      draw: [(plot) => drawAbove(plot, spec.overlay(), spec.zeros(), color)],
+      setCursor: [(plot) => spec.onCursor(plot.cursor.idx ?? null)],
+      setSelect: [
+        (plot) => {
+          if (plot.select.width <= 0) return;
+          const from = Math.floor(plot.posToVal(plot.select.left, "x"));
+          const to = Math.ceil(plot.posToVal(plot.select.left + plot.select.width, "x"));
+          plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          spec.onZoom(Math.max(0, from), Math.max(from + 1, to));
+        },
+      ],
+    },
+  };
+}
+
+function yScale(kind: AxisKind): uPlot.Scale {
+  if (kind === "unit") return { range: () => [0, 1.02] };
+  if (kind === "linear") return { range: (_plot, low, high) => linearRange(low ?? 0, high ?? 1) };
+  return { distr: 3, log: 10, range: (_plot, low, high) => (low > 0 && high > 0 ? logRange(low, high) : [0.1, 1]) };
+}
+
+function axes(kind: AxisKind, color: (token: string) => string): uPlot.Axis[] {
+  const look = { stroke: color("--chart-axis"), font: FONT, ticks: { show: false }, grid: { stroke: color("--chart-grid"), width: 1 } };
+  const y: uPlot.Axis = { ...look, size: AXIS_WIDTH, gap: 6, values: (_plot, ticks) => ticks.map((tick) => formatTick(tick)) };
+  if (kind === "unit") y.splits = () => [0, 0.5, 1];
+  if (kind === "log") {
+    y.splits = (plot, _axis, low, high) => logTicks(low, high, Math.max(2, Math.floor(plot.height / 34)));
+    y.filter = (_plot, ticks) => ticks;
+  }
+  const x: uPlot.Axis = { ...look, size: 26, gap: 4, space: 72, incrs: [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b), values: (_plot, ticks) => ticks.map((tick) => formatCount(tick)) };
+  return [x, y];
+}

@@ -1,0 +1,33 @@
+/** The list of runs under live updates: what needs a person is first, and otherwise nothing moves by itself. */
+import type { Event, Health, RunLive, RunSummary } from "./model";
+import { extendSparkline } from "./sparkline";
+
+const URGENCY: Record<Health, number> = { critical: 0, warning: 1, not_measurable: 2, healthy: 2, unknown: 2 };
+
+/** Most urgent first; runs of equal urgency keep the order they had, so that rows do not change places under the mouse. */
+export function arrange(runs: readonly RunSummary[], before: readonly RunSummary[] = []): RunSummary[] {
+  const place = new Map(before.map((run, index) => [run.run_id, index]));
+  const newFirst = -1;
+  return runs
+    .map((run, index) => ({ run, index, before: place.get(run.run_id) ?? newFirst }))
+    .sort((a, b) => URGENCY[a.run.health] - URGENCY[b.run.health] || (before.length ? a.before - b.before : 0) || a.index - b.index)
+    .map(({ run }) => run);
+}
+
+/** One run as a live update tells it. Null when the run is not in the list: then it must be asked for. */
+export function applyRun(runs: readonly RunSummary[], update: RunLive): RunSummary[] | null {
+  const index = runs.findIndex((run) => run.run_id === update.run_id);
+  const known = runs[index];
+  if (known === undefined) return null;
+  const changed = [...runs];
+  changed[index] = { ...known, ...update, sparkline: extendSparkline(known.sparkline, update) };
+  return known.health === update.health ? changed : arrange(changed, changed);
+}
+
+/** Newest events first, each once, in its newest revision. */
+export function applyEvent(events: readonly Event[], update: Event, limit = 50): Event[] {
+  const known = events.find((event) => event.event_id === update.event_id);
+  if (known !== undefined && known.revision >= update.revision) return [...events];
+  if (known !== undefined) return events.map((event) => (event === known ? update : event));
+  return [update, ...events].slice(0, limit);
+}
