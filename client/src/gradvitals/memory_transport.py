@@ -149,9 +149,7 @@ class MemoryTransport:
             if lost.first > count:
                 raise OutOfOrderError(f"the stream has {count} frames, not {lost.first}", start)
             if lost.first + lost.n > count:
-                taken.append(
-                    LostRange(count, lost.first + lost.n - count, lost.reason, lost.first_step, lost.last_step)
-                )
+                taken.append(replace(lost, first=count, n=lost.first + lost.n - count))
                 count = lost.first + lost.n
         if chunk.first > count:
             raise OutOfOrderError(f"the stream has {count} frames, not {chunk.first}", start)

@@ -119,7 +119,7 @@ class _Stream:
         return (
             self.urgent
             or len(self.entries) > CHUNK_FRAMES
-            or self.nbytes > CHUNK_BYTES
+            or (len(self.entries) > 1 and self.nbytes > CHUNK_BYTES)
             or now - self.entries[0].added >= CHUNK_SECONDS
         )
 

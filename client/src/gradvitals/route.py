@@ -16,7 +16,9 @@ LOOK_AGAIN_SECONDS = 5.0
 
 
 class Route(Protocol):
-    """Says where frames go."""
+    """Says where frames go. ``absence`` is what a person is told while that is nowhere."""
+
+    absence: str
 
     @property
     def url(self) -> str | None:
@@ -28,6 +30,8 @@ class Route(Protocol):
 
 class FixedRoute:
     """Always the same transport."""
+
+    absence = ""  # it is always there
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -42,8 +46,20 @@ class FixedRoute:
         return self._transport
 
 
+class OfflineRoute:
+    """Nowhere, because the person said so."""
+
+    absence = "offline: frames are held in memory only and end with this process"
+    url = None
+
+    def current(self) -> None:
+        """Nothing is sent."""
+
+
 class SearchedRoute:
     """The service that ``find`` finds, looked for again every 5 s; another answer makes another transport."""
+
+    absence = "no service is known yet; frames wait in memory until `gradvitals-service serve` runs here (or set GRADVITALS_URL)"
 
     def __init__(
         self,

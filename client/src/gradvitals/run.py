@@ -1,0 +1,285 @@
+"""A run: what ties a training loop's watched optimizers and logged values to the sender.
+
+Once ``init`` and ``watch`` have returned, nothing here raises into the training, and nothing waits for the network
+before ``finish``. The training thread owns everything in this file; the sender's thread only reads the declarations.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from gradvitals.announce import Announcer
+from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
+from gradvitals.errors import ConfigurationError
+from gradvitals.frames import FLAG_SEAM, Frame
+from gradvitals.logged import LOSS, LoggedValues
+from gradvitals.route import Route
+from gradvitals.sender import Sender
+from gradvitals.settings import clean_name
+from gradvitals.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import nn, optim
+
+    from gradvitals.monitor import Monitor
+
+FINISH_SECONDS = 5.0
+MONITOR_NAME_CHARACTERS = 128
+SCALAR_NAMES = 64  # the wire's limit beside the loss
+
+_open_runs: set[Run] = set()  # those that send; kept until they are finished
+
+
+class Run:
+    """One training job, made by ``gradvitals.init``. A context manager: leaving it finishes the run and says how.
+
+    Calls come from the thread that trains.
+    """
+
+    def __init__(
+        self,
+        declaration: RunDeclaration,
+        attempt: Attempt,
+        *,
+        first_step: int,
+        announcer: Announcer,
+        sender: Sender | None,
+        route: Route,
+    ) -> None:
+        self._declaration = declaration
+        self._attempt = attempt
+        self._first_step = self._step = first_step
+        self._announcer = announcer
+        self._sender = sender
+        self._route = route
+        self._monitors: dict[str, Monitor] = {}
+        self._coming = LoggedValues()  # what the coming step's frame will carry
+        self._scalar_names: set[str] = set()
+        self._summary = Summary()
+        self._finished = False
+        if sender is not None:
+            _open_runs.add(self)
+
+    def __repr__(self) -> str:
+        return f"<gradvitals.Run {self._declaration.name!r} {self.run_id}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which a resume passes to ``init``."""
+        return self._declaration.run_id
+
+    @property
+    def name(self) -> str:
+        """The run's name, as people see it."""
+        return self._declaration.name
+
+    @property
+    def url(self) -> str | None:
+        """The page of this run; None while no service is known."""
+        address = self._route.url
+        return None if address is None else f"{address}/runs/{self.run_id}"
+
+    @property
+    def step(self) -> int:
+        """The number of the coming step: what a checkpoint saved now passes as ``init(step=)`` when it is resumed."""
+        return self._step
+
+    def watch(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        *,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        clip_value: float | None = None,
+        scaler: object | None = None,
+        name: str | None = None,
+        include: object | None = None,
+        exclude: object | None = None,
+        group_by: object | None = None,
+        on_non_finite: str = "keep",
+        hook: bool = True,
+    ) -> Monitor:
+        """Clip and measure inside each ``optimizer.step()`` from now on; raises ConfigurationError for a mistake.
+
+        ``max_norm`` limits the norm of all gradients as one vector, ``clip_value`` each element; with neither, the
+        gradients are only measured. With ``hook=False`` the loop calls ``monitor.clip_()`` itself.
+        """
+        name = self._name_monitor(name)
+        try:
+            from gradvitals.monitor import Monitor
+        except ImportError as error:  # torch is the training environment's, never installed by us
+            raise ConfigurationError(f"watch needs torch, which cannot be imported here: {error}") from error
+        monitor = Monitor(
+            model,
+            optimizer,
+            name=name,
+            sink=self,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            clip_value=clip_value,
+            scaler=scaler,
+            include=include,
+            exclude=exclude,
+            group_by=group_by,
+            on_non_finite=on_non_finite,
+            hook=hook,
+            step=self._first_step,
+        )
+        self._monitors[name] = monitor
+        facts = WatchedFacts(type(optimizer).__name__, float(norm_type), clip_value, max_norm)
+        self._attempt.monitors = {**self._attempt.monitors, name: facts}
+        self._announcer.say(_describe(name, len(monitor.layout.layers), facts))
+        return monitor
+
+    def log(self, values: Mapping[str, object] | None = None, /, *, step: int | None = None, **named: object) -> None:
+        """Log numbers, the loss as ``loss=``: before a step for that step, with ``step=`` for an earlier one.
+
+        Several values of a name within one step become their mean, in which NaN wins. A tensor on a device is read
+        later, without waiting here. What cannot be kept is told once, never raised.
+        """
+        if self._sender is None or self._finished:
+            return
+        try:
+            self._log({**(values or {}), **named}, step)
+        except Exception as fault:  # noqa: BLE001 -- logging must not end a training
+            self._announcer.say_once("log", f"run.log failed and will be ignored where it does: {fault!r}")
+
+    def submit(self, monitor: Monitor, frame: Frame) -> None:
+        """Take a monitor's frame, with what was logged for it. Called by monitors; never blocks, never raises."""
+        if self._sender is None or self._finished:
+            return
+        try:
+            self._take(self._sender, monitor, frame)
+        except Exception as fault:  # noqa: BLE001 -- as above
+            self._announcer.say_once("submit", f"a fault in gradvitals, training goes on without it: {fault!r}")
+
+    @contextmanager
+    def pause(self, reason: str = "") -> Iterator[None]:
+        """Declare a stretch without steps, an evaluation say, so that nobody takes it for a hang."""
+        self._set_state("paused")
+        try:
+            yield
+        finally:
+            self._set_state("running")
+
+    def finish(self) -> None:
+        """End the run: deliver what is left, for a few seconds at most, and say how it went. Later steps still clip."""
+        self._finish("finished", None, FINISH_SECONDS)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self.finish()
+        else:
+            self._finish("failed", kind.__name__, FINISH_SECONDS)
+
+    def _name_monitor(self, name: str | None) -> str:
+        if self._finished:
+            raise ConfigurationError("this run is finished; watch needs a new one from gradvitals.init")
+        if name is None:
+            used = len(self._monitors)
+            name = "main" if "main" not in self._monitors else f"main-{used + 1}"
+        name = clean_name("name", name)
+        if len(name) > MONITOR_NAME_CHARACTERS:
+            raise ConfigurationError(f"name has {len(name)} characters, at most {MONITOR_NAME_CHARACTERS} are kept")
+        if name in self._monitors:
+            raise ConfigurationError(f"name is {name!r}, which another monitor of this run has already")
+        return name
+
+    def _log(self, values: dict[str, object], step: int | None) -> None:
+        logged = LoggedValues()
+        for name, value in values.items():
+            if name != LOSS and name not in self._scalar_names:
+                name = clean_name("a logged name", name)
+                if len(self._scalar_names) >= SCALAR_NAMES:
+                    self._announcer.say_once("names", f"{name!r} is not kept: {SCALAR_NAMES} names are logged already")
+                    continue
+                self._scalar_names.add(name)
+            try:
+                logged.add(name, value)
+            except TypeError as error:
+                self._announcer.say_once(f"log {name}", f"run.log: {error}")
+        if step is None or operator.index(step) >= self._step:
+            self._coming.merge(logged)
+        elif self._sender is not None and not self._sender.amend(operator.index(step), logged):
+            self._announcer.say_once("late", f"run.log(step={step}) came too late: that step was sent or never seen")
+
+    def _take(self, sender: Sender, monitor: Monitor, frame: Frame) -> None:
+        facts = self._attempt.monitors[monitor.name]
+        facts.max_norm = monitor.max_norm
+        self._attempt.overhead = monitor.overhead
+        self._attempt.last_step = frame.step
+        self._summary.count(frame)
+        if monitor.name == next(iter(self._monitors)):
+            self._step = frame.step + 1
+        if frame.step == self._first_step and self._attempt.resumed_from_step is not None:
+            frame.flags |= FLAG_SEAM
+        if self._attempt.rank != 0:
+            self._coming = LoggedValues()
+            return  # rank 0 ships the frames, the others their heartbeat
+        logged = None
+        if self._coming:
+            logged, self._coming = self._coming, LoggedValues()
+        sender.submit(monitor.name, frame, logged)
+
+    def _set_state(self, state: str) -> None:
+        if self._sender is not None and not self._finished:
+            self._attempt.state = state
+            self._sender.beat()
+
+    def _finish(self, state: str, exception: str | None, timeout_seconds: float) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        _open_runs.discard(self)
+        if self._sender is None:
+            return
+        for monitor in self._monitors.values():
+            monitor.stop_recording()
+        if self._coming and not self._sender.amend(self._step - 1, self._coming):
+            self._announcer.say("what was logged after the last step could not be kept: that step was sent already")
+        self._attempt.state, self._attempt.exception = state, exception
+        self._sender.close(timeout_seconds)
+        self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
+
+    def _abandon(self) -> None:
+        """In a forked child: clip, but send and print nothing. The run is the parent's."""
+        self._announcer.enabled = False
+        self._sender = None
+
+
+def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
+    what = f"{layers} layers of {monitor} ({facts.optimizer})"
+    if facts.max_norm is not None and not math.isinf(facts.max_norm):
+        limit = f"max_norm={facts.max_norm:g}"
+    elif facts.clip_value is not None:
+        limit = f"clip_value={facts.clip_value:g}"
+    else:
+        return f"measuring {what}; gradients are not clipped"
+    return f"clipping {what} with {limit}: remove your own clipping, or this one by leaving out {limit.split('=')[0]}"
+
+
+def close_open_runs(state: str, exception: str | None, timeout_seconds: float) -> None:
+    """Finish every run that is still open, as the interpreter does at its end."""
+    for run in list(_open_runs):
+        run._finish(state, exception, timeout_seconds)
+
+
+def _abandon_open_runs() -> None:
+    for run in list(_open_runs):
+        run._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_open_runs)

@@ -1,0 +1,291 @@
+"""Deliver what a run measured, without ever making the training loop wait.
+
+The training thread calls ``submit`` and ``amend``, which touch only the store. The sender's thread owns the transport,
+the declarations, the heartbeat and the retry schedule. Shared are the store, which has its lock, and three events.
+Nothing is raised into the training: what goes wrong is retried, counted as lost or told to the person in one line.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from gradvitals.announce import Announcer
+from gradvitals.declarations import Attempt, RunDeclaration
+from gradvitals.errors import (
+    ChunkRefusedError,
+    DeliveryError,
+    NotDeclaredError,
+    OutOfOrderError,
+    SendingStoppedError,
+    ServiceUnavailableError,
+)
+from gradvitals.frames import WIRE_VERSION, Chunk, Frame, Layout, encode_chunk
+from gradvitals.logged import LoggedValues
+from gradvitals.pending import FrameStore
+from gradvitals.route import LOOK_AGAIN_SECONDS, Route
+from gradvitals.transport import AttemptAnswer, Transport
+
+HEARTBEAT_SECONDS = 5.0
+FIRST_RETRY_SECONDS = 0.25
+LONGEST_RETRY_SECONDS = 30.0
+TELL_AGAIN_SECONDS = 600.0  # of a service that goes away again and again
+
+
+class Sender:
+    """One daemon thread that delivers one attempt. ``close`` ends it."""
+
+    def __init__(
+        self,
+        run: RunDeclaration,
+        attempt: Attempt,
+        store: FrameStore,
+        route: Route,
+        announcer: Announcer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.events_told = 0
+        self._run = run
+        self._attempt = attempt
+        self._store = store
+        self._route = route
+        self._announcer = announcer
+        self._clock = clock
+        self._jitter = random.Random(secrets.randbits(64))  # noqa: S311 -- its own, so that the user's seed stays theirs
+        self._wake = threading.Event()  # something is due
+        self._closing = threading.Event()  # deliver everything, then end
+        self._delivered = threading.Event()  # all of it, and the end was told
+        self._declared = False  # the run and the attempt, to the present transport
+        self._declared_layouts: set[str] = set()
+        self._transport: Transport | None = None
+        self._stopped_by: Transport | None = None  # the transport that will take nothing from us
+        self._failures = 0
+        self._problem: str | None = None  # why nothing is delivered at present
+        self._told_away_at: float | None = None
+        self._away_was_told = False
+        self._heartbeat_at = -math.inf
+        self._events_seen: int | None = None
+        self._event_ids: set[str] = set()
+        self._thread = threading.Thread(target=self._work, name="gradvitals-sender", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no thread left to give
+            self._problem = f"the sender could not start: {error}"
+            self._announcer.say(self._problem)
+
+    # The training thread's side.
+
+    def submit(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> None:
+        """Hand over one frame; never blocks."""
+        if self._store.add(monitor, frame, logged):
+            self._wake.set()
+
+    def amend(self, step: int, logged: LoggedValues) -> bool:
+        """Add logged values to the frame of ``step``; False when it was sent already."""
+        return self._store.amend(step, logged)
+
+    def beat(self) -> None:
+        """Have the next heartbeat sent now, because the attempt's state has changed."""
+        self._heartbeat_at = -math.inf
+        self._wake.set()
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Deliver what is left and tell the service the end; True when that happened within the timeout.
+
+        What is not delivered by then is still tried for as long as the process lives.
+        """
+        self._closing.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+        return self._delivered.is_set()
+
+    def outcome(self) -> str:
+        """What became of the frames, in words."""
+        counts = self._store.counts().values()
+        waiting, lost = sum(count.waiting for count in counts), sum(count.lost for count in counts)
+        given_up = f", {lost:,} of them given up" if lost else ""
+        if self._delivered.is_set():
+            return f"everything was sent{given_up}"
+        return f"{waiting:,} frames are not sent{given_up}: {self._problem or 'the service is slow'}"
+
+    # The sender's thread.
+
+    def _work(self) -> None:
+        while not self._delivered.is_set():
+            pause = self._try_round()
+            if self._closing.is_set() and self._is_hopeless():
+                return
+            if not self._failures:
+                self._wake.wait(pause)
+                self._wake.clear()
+            elif self._closing.is_set():
+                self._delivered.wait(pause)  # nobody else sets it: this only waits
+            elif self._closing.wait(pause):
+                self._failures = 0  # leaving: try at once, and then at short intervals
+
+    def _is_hopeless(self) -> bool:
+        """Whether nothing can be delivered before the process ends: no service is known, or it refuses us."""
+        return self._transport is None or self._transport is self._stopped_by
+
+    def _try_round(self) -> float:
+        """Do one round; the seconds until the next one is due."""
+        try:
+            self._round()
+        except SendingStoppedError as refusal:
+            self._stopped_by = self._transport
+            self._problem = str(refusal)
+            self._announcer.say_once(str(refusal), f"nothing more is sent: {refusal}")
+            return LOOK_AGAIN_SECONDS
+        except DeliveryError as error:
+            return self._back_off(error)
+        except Exception as fault:  # noqa: BLE001 -- a defect of ours must not end the thread, nor reach the training
+            return self._back_off(ServiceUnavailableError(f"a fault in gradvitals: {fault!r}"))
+        self._recover()
+        return self._seconds_until_due()
+
+    def _round(self) -> None:
+        """Declare what is new, beat if it is time, and send all that is due."""
+        transport = self._route.current()
+        if transport is not self._transport:
+            self._transport = transport
+            self._forget_declarations()
+        if transport is None:
+            self._problem = self._route.absence
+            self._announcer.say_once("absence", self._route.absence)
+            return
+        if transport is self._stopped_by:
+            return
+        redeclared = False
+        while True:
+            try:
+                self._declare(transport)
+                if self._clock() - self._heartbeat_at >= HEARTBEAT_SECONDS:
+                    self._heartbeat(transport)
+                closing = self._closing.is_set()  # read before the store: what is added later belongs to no flush
+                chunk = self._store.take(flush=closing)
+                if chunk is not None:
+                    self._send(transport, chunk)
+                    redeclared = False
+                elif closing:
+                    self._heartbeat(transport)
+                    self._delivered.set()
+                    return
+                else:
+                    return
+            except NotDeclaredError as error:
+                if redeclared:
+                    raise ServiceUnavailableError(f"{error}, though it was just declared") from error
+                redeclared = True
+                self._forget_declarations()
+
+    def _declare(self, transport: Transport) -> None:
+        """Declare the run and the attempt, unless this service has heard of them."""
+        if self._declared:
+            return
+        try:
+            answer = transport.declare_run(self._run.run_id, self._run.body())
+            if WIRE_VERSION not in answer.wire_versions:
+                spoken = ", ".join(map(str, answer.wire_versions))
+                raise SendingStoppedError(f"the service speaks wire version {spoken}, this gradvitals {WIRE_VERSION}")
+            self._heartbeat(transport)
+        except ChunkRefusedError as refusal:
+            raise SendingStoppedError(f"the run was refused: {refusal}") from refusal
+        self._declared = True
+        if transport.url is not None:
+            page = f"{transport.url}/runs/{self._run.run_id}"
+            self._announcer.say_once(page, f"{self._run.name!r} can be seen at {page}")
+
+    def _declare_layout(self, transport: Transport, layout: Layout) -> None:
+        if layout.layout_id not in self._declared_layouts:
+            transport.declare_layout(self._run.run_id, layout.layout_id, layout.to_json())
+            self._declared_layouts.add(layout.layout_id)
+
+    def _forget_declarations(self) -> None:
+        self._declared = False
+        self._declared_layouts.clear()
+
+    def _send(self, transport: Transport, chunk: Chunk) -> None:
+        """Send one chunk and let go of what was acknowledged, or of what never will be."""
+        try:
+            self._declare_layout(transport, chunk.layout)
+            answer = transport.send_chunk(self._run.run_id, encode_chunk(chunk))
+        except OutOfOrderError as error:
+            if not self._store.rewind(chunk.monitor, error.next):
+                raise ServiceUnavailableError(f"the service cannot say where to go on: {error}") from error
+            return
+        except ChunkRefusedError as refusal:
+            if not chunk.frames:  # what was lost is refused as well: there is nothing that could be sent instead
+                raise SendingStoppedError(str(refusal)) from refusal
+            self._store.give_up(chunk, "refused")
+            self._announcer.say_once("refused", f"{len(chunk.frames)} frames were refused and given up: {refusal}")
+            return
+        if not chunk.end <= answer.next <= self._store.counts()[chunk.monitor].made:
+            raise ServiceUnavailableError(f"the service acknowledged {answer.next} frames, {chunk.end} were sent")
+        self._store.acknowledge(chunk, answer.next)
+        self._recover()
+        if answer.event_revision > (self._events_seen or 0):
+            self._heartbeat(transport)
+
+    def _heartbeat(self, transport: Transport) -> None:
+        """Say how the attempt is, and hear of events; again at once while there are more of them."""
+        while True:
+            self._heartbeat_at = self._clock()
+            seen = self._events_seen
+            body = self._attempt.body(self._store.counts(), seen or 0)
+            answer = transport.declare_attempt(self._run.run_id, self._attempt.attempt_id, body)
+            self._hear(answer)
+            if not answer.events or self._events_seen == seen or answer.event_revision <= (self._events_seen or 0):
+                return
+
+    def _hear(self, answer: AttemptAnswer) -> None:
+        """Tell each event once. What was there before this attempt's first word was told by an earlier one."""
+        if self._events_seen is None:
+            self._event_ids.update(event.event_id for event in answer.events)
+            self._events_seen = answer.event_revision
+            return
+        for event in answer.events:
+            if event.event_id not in self._event_ids:
+                self._event_ids.add(event.event_id)
+                self.events_told += 1
+                where = "" if event.start_step is None else f" at step {event.start_step}"
+                self._announcer.say(f"{event.severity}: {event.kind.replace('_', ' ')}{where}: {event.message}")
+        if answer.event_revision < self._events_seen:  # the service was set back, and will count up from there
+            self._events_seen = answer.event_revision
+        else:
+            newest = max((event.revision for event in answer.events), default=answer.event_revision)
+            self._events_seen = max(self._events_seen, newest)
+
+    def _back_off(self, error: DeliveryError) -> float:
+        """Count a failure, tell of the first one, and say how long to wait."""
+        self._failures += 1
+        self._problem = str(error)
+        now = self._clock()
+        if self._failures == 1 and (self._told_away_at is None or now - self._told_away_at >= TELL_AGAIN_SECONDS):
+            self._told_away_at = now
+            self._away_was_told = True
+            self._announcer.say(f"{error}. Training goes on; frames wait in memory and are sent later")
+        if isinstance(error, ServiceUnavailableError) and error.retry_after is not None:
+            return error.retry_after
+        longest: float = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_RETRY_SECONDS)
+        return longest * self._jitter.uniform(0.5, 1.0)
+
+    def _recover(self) -> None:
+        self._failures = 0
+        if self._transport not in (None, self._stopped_by):
+            self._problem = None
+        if self._away_was_told:
+            self._away_was_told = False
+            self._announcer.say("the service answers again")
+
+    def _seconds_until_due(self) -> float:
+        if self._transport is None or self._transport is self._stopped_by:
+            return LOOK_AGAIN_SECONDS
+        beat = max(self._heartbeat_at + HEARTBEAT_SECONDS - self._clock(), 0.0)
+        chunk = self._store.due_in()
+        return beat if chunk is None else min(beat, chunk)

@@ -1,0 +1,44 @@
+"""Count what a run measured, for the one line that it ends with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gradvitals.frames import Frame
+
+
+@dataclass(slots=True)
+class Summary:
+    """Steps, clips and the largest norm over all monitors of a run."""
+
+    steps: int = 0
+    clipped: int = 0
+    non_finite: int = 0
+    largest_norm: float = 0.0
+    largest_norm_step: int | None = None
+
+    def count(self, frame: Frame) -> None:
+        """Take one frame into account. A norm that is not finite is counted, and is not the largest."""
+        self.steps += 1
+        self.clipped += frame.clip_coefficient < 1.0
+        if not math.isfinite(frame.global_norm):
+            self.non_finite += 1
+        elif self.largest_norm_step is None or frame.global_norm > self.largest_norm:
+            self.largest_norm, self.largest_norm_step = frame.global_norm, frame.step
+
+    def line(self, events: int) -> str:
+        """``1,000 steps, 12.5 % clipped, largest global norm 31.4 at step 17, 1 event``."""
+        if not self.steps:
+            return "no step was seen"
+        parts = [f"{self.steps:,} step{_s(self.steps)}", f"{100 * self.clipped / self.steps:.1f} % clipped"]
+        if self.largest_norm_step is not None:
+            parts.append(f"largest global norm {self.largest_norm:.4g} at step {self.largest_norm_step}")
+        if self.non_finite:
+            parts.append(f"{self.non_finite:,} non-finite")
+        parts.append(f"{events or 'no'} event{_s(events)}")
+        return ", ".join(parts)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
