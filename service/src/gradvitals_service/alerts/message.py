@@ -1,0 +1,98 @@
+"""Word an alert: what broke, how badly, since when, where, and what to do next.
+
+Pure. The text is plain and meant for any channel, so names that people chose are made harmless: no line breaks, no
+control or direction characters, no mentions that would wake a whole chat.
+"""
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from gradvitals_service.health.models import Event
+from gradvitals_service.runs.models import Run
+
+MOST_LAYERS = 10
+_NAME_LENGTH = 120
+_TITLE_LENGTH = 250
+
+_TITLES = {"explosion": "explosion", "vanishing": "vanishing gradients", "non_finite": "non-finite gradients"}
+_CHAT_MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])", re.IGNORECASE)
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: controls, formats, surrogates, separators
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One alert, ready to send; ``title`` is one line."""
+
+    title: str
+    body: str
+
+
+def compose(event: Event, run: Run, project: str, url: str) -> Message:
+    """Word the alert for a newly opened ``event``; ``url`` is where the run can be seen."""
+    title = f'[gradvitals] {_TITLES.get(event.kind, event.kind)} in "{plain(run.name)}" ({plain(project)})'
+    lines = [
+        f"{plain(event.message, 1024)}.",
+        f"Since step {event.start_step}{_monitor(event)}{_rank(event)}, noticed {event.opened_at:%Y-%m-%d %H:%M} UTC.",
+        f"How bad: {_how_bad(event)}.",
+        f"Layers: {_layers(event.layers)}.",
+        f"Now: step {_figure(run.last_step)}, global norm {_figure(run.global_norm)}, loss {_figure(run.loss)}, "
+        f"max_norm {_threshold(run.max_norm)}.",
+        f"Owner: {plain(run.owner) if run.owner else 'unknown'}.",
+        f"Run: {url}",
+        f"Next: {_next_step(event, run)}",
+    ]
+    return Message(f"{title[:_TITLE_LENGTH]} at step {event.start_step}", "\n".join(lines))
+
+
+def plain(text: str, length: int = _NAME_LENGTH) -> str:
+    """One harmless line of at most ``length`` characters."""
+    visible = "".join(" " if unicodedata.category(character) in _UNSEEN else character for character in text)
+    line = _CHAT_MENTION.sub(lambda mention: f"{mention.group()} ", " ".join(visible.split()))
+    return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
+def _monitor(event: Event) -> str:
+    return "" if event.monitor == "main" else f" of monitor {plain(event.monitor)}"
+
+
+def _rank(event: Event) -> str:
+    return "" if event.rank == 0 else f" on rank {event.rank}"
+
+
+def _how_bad(event: Event) -> str:
+    peak = f"peak {_figure(event.peak)}" if event.peak is not None else "no peak known"
+    if event.times_usual is None or event.usual is None:
+        return peak
+    return f"{_figure(event.times_usual)} times the usual {_figure(event.usual)}, {peak}"
+
+
+def _layers(layers: list[str]) -> str:
+    if not layers:
+        return "not known"
+    named = ", ".join(plain(layer) for layer in layers[:MOST_LAYERS])
+    more = len(layers) - MOST_LAYERS
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _figure(value: float | None) -> str:
+    """Four digits are enough at 3 am."""
+    if value is None:
+        return "unknown"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _threshold(max_norm: float | None) -> str:
+    return "off" if max_norm is None or math.isinf(max_norm) else _figure(max_norm)
+
+
+def _next_step(event: Event, run: Run) -> str:
+    before = f"a checkpoint from before step {event.start_step}"
+    if event.kind == "non_finite":
+        return f"take the weights for spoiled from step {event.start_step} on; resume from {before}."
+    if event.kind == "vanishing":
+        return "look at these layers' inputs and initialisation, and at the learning rate; they have stopped learning."
+    if _threshold(run.max_norm) == "off" and event.usual is not None and math.isfinite(event.usual):
+        return f"clip: a max_norm a few times the usual {_figure(event.usual)} stops this; resume from {before}."
+    return f"if the loss does not come back by itself, resume from {before} with a lower learning rate or max_norm."
