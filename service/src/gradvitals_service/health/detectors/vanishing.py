@@ -60,6 +60,10 @@ were measured stay above a hundredth."""
 START_SHARE_WITHOUT_LOSS = math.log(1e-6)
 """The same where no loss is logged, so that nothing else speaks for trouble."""
 
+COMING = math.log(5.0)
+"""A share that has risen by this factor since the first block is on its way, as behind adapters and residual branches
+that begin at zero: growing linearly they rise eightfold in as many blocks."""
+
 START_GROUPS = 3
 """At least one group in this many must be below: a rare embedding alone is not a dead network."""
 
@@ -96,7 +100,8 @@ class VanishingDetector:
         self._hit_rate = np.zeros(group_count, np.float32)  # usual share of frames with gradient
         self._pause = np.zeros(group_count, np.uint16)  # blocks in a row without any gradient
         self._longest = np.zeros(group_count, np.uint16)  # longest such pause that the group came back from
-        self._best_share = np.full(group_count, -np.inf)  # of the strongest group, since the start; log
+        self._first_share = np.zeros(group_count, np.float32)  # of the strongest group's norm, in the first block; log
+        self._best_share = np.full(group_count, -np.inf, np.float32)  # the same, the largest since the start
         self._dead = np.zeros(group_count, np.bool_)  # the groups of the open event
         self._alive = np.zeros(group_count, np.uint16)  # blocks in a row that a dead group has been recovered
         self._in_block = 0
@@ -150,9 +155,7 @@ class VanishingDetector:
         np.log(self._largest, out=log_norm, where=gets_some, dtype=np.float64)
         self._blocks += 1
         if self._blocks <= START_UNTIL:
-            np.maximum(self._best_share, log_norm - log_norm.max(), out=self._best_share)
-            if self._blocks >= START_BLOCKS and not self._dead.any():
-                self._judge_start(log_norm)
+            self._follow_start(log_norm)
         fall = self._fall(log_norm, gets_some)
         fallen = fall > FALLEN
         self._count_quiet(fallen, gets_some)
@@ -211,11 +214,20 @@ class VanishingDetector:
         rate = self._hit_rate + (self._hits / np.float32(BLOCK_FRAMES) - self._hit_rate) * weight_of_block
         self._hit_rate = np.where(self._dead, self._hit_rate, rate)
 
-    def _judge_start(self, log_norm: NDArray[np.float64]) -> None:
+    def _follow_start(self, log_norm: NDArray[np.float64]) -> None:
+        share = (log_norm - log_norm.max()).astype(np.float32)
+        if self._blocks == 1:
+            self._first_share[:] = share
+        np.maximum(self._best_share, share, out=self._best_share)
+        if self._blocks >= START_BLOCKS and not self._dead.any():
+            self._judge_start(log_norm, share)
+
+    def _judge_start(self, log_norm: NDArray[np.float64], share: NDArray[np.float32]) -> None:
         """Mark the groups of a network that is dead from step 0 as fallen from what its living groups get."""
         with_loss = not math.isnan(self._loss_start)
         limit = START_SHARE if with_loss else START_SHARE_WITHOUT_LOSS
-        nothing = self.trainable & (self._best_share < limit)
+        coming = share > self._first_share + np.float32(COMING)
+        nothing = self.trainable & (self._best_share < limit) & ~coming
         if nothing.sum() * START_GROUPS < self.trainable.sum() or not nothing.any():
             return
         if with_loss and self._loss_start - self._loss_now > FLAT * abs(self._loss_start):
@@ -284,6 +296,7 @@ class VanishingDetector:
             self._hit_rate,
             self._pause,
             self._longest,
+            self._first_share,
             self._best_share,
             self._dead,
             self._alive,
