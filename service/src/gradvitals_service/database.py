@@ -14,11 +14,13 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy import JSON, Connection, DateTime, Dialect, Double, Engine, ForeignKey, MetaData, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 BUSY_TIMEOUT_SECONDS = 30.0
+READ_CONNECTIONS = 40  # as many as there are threads for requests
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -102,8 +104,12 @@ def make_engine(database_url: str) -> Engine:
     """Open SQLite (WAL, full sync, foreign keys) or PostgreSQL through psycopg 3."""
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=10, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=40)
+        url = url.set(drivername="postgresql+psycopg")
+        return create_engine(url, pool_size=10, pool_pre_ping=True, hide_parameters=True)
+    # Parameters stay out of error messages, and so out of the log: they are what people sent.
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=READ_CONNECTIONS, hide_parameters=True
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -125,6 +131,13 @@ def _begin_sqlite(connection: Connection) -> None:
 def make_session_factory(engine: Engine) -> sessionmaker[Session]:
     """Sessions whose objects stay readable after the commit, since answers are built from them."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def insert_if_absent(session: Session, table: type[Base], values: dict[str, Any]) -> bool:
+    """Insert one row unless its key is there already, also if another process is doing so now; whether it was new."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(values).on_conflict_do_nothing()
+    return bool(session.connection().execute(statement).rowcount)
 
 
 @contextmanager

@@ -123,12 +123,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def _answer_service_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError)  # noqa: S101  # registered for nothing else
+    assert isinstance(error, ServiceError)  # registered for nothing else
     return answer_for(error)
 
 
 def _answer_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+    assert isinstance(error, RequestValidationError)
     return answer_for(MalformedError(describe_validation(error.errors())))
 
 
@@ -140,7 +140,7 @@ def describe_validation(problems: Any) -> str:
 
 def _answer_http_exception(request: Request, error: Exception) -> Response:
     """What the router itself refuses: unknown paths, wrong methods."""
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)
     kinds = {404: "not_found", 405: "method_not_allowed"}
     body = {"error": kinds.get(error.status_code, "refused"), "detail": str(error.detail)}
     return WireJSONResponse(body, status_code=error.status_code, headers=dict(error.headers or {}))

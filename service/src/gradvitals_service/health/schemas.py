@@ -34,3 +34,9 @@ class EventRead(BaseModel):
     message: str
     revision: int
     detector_version: int
+
+
+class EventList(BaseModel):
+    """Events, newest first."""
+
+    events: list[EventRead]

@@ -132,6 +132,15 @@ def decode_layers(
     return norms, rows, param_norms
 
 
+def decode_chunk_columns(columns_blob: bytes, layers_blob: bytes, layer_count: int) -> ChunkColumns:
+    """Read a whole chunk back as it was before it was stored."""
+    read = decode_columns(columns_blob)
+    columns = {name: read[name] for name in COLUMN_TYPES}
+    layer_norms, rows, param_norms = decode_layers(layers_blob, len(read["step"]), layer_count)
+    scalars = {name: (read.present[scalar_key(name)], read[scalar_key(name)]) for name in read.scalars}
+    return ChunkColumns(columns, layer_norms, rows, param_norms, scalars, read.details)
+
+
 def bits(bitmap: bytes, n: int) -> NDArray[np.bool_]:
     """The first ``n`` bits of a bitmap, least significant bit first."""
     return np.unpackbits(np.frombuffer(bitmap, np.uint8), count=n, bitorder="little").astype(np.bool_)

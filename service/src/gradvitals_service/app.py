@@ -1,0 +1,90 @@
+"""Put the service together: what every request passes, every domain's routes, and what lives as long as the process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from gradvitals_service import page, probes
+from gradvitals_service._version import __version__
+from gradvitals_service.alerts.apprise_channel import AppriseChannel
+from gradvitals_service.alerts.channels import Channels
+from gradvitals_service.alerts.dispatcher import Dispatcher
+from gradvitals_service.auth import routes as auth_routes
+from gradvitals_service.auth.guards import BodyLimit, HostGuard, SecurityHeaders, allowed_hosts
+from gradvitals_service.auth.login import LoginCodes
+from gradvitals_service.auth.tokens import load_tokens
+from gradvitals_service.dashboard.hub import Hub
+from gradvitals_service.database import make_engine, make_session_factory
+from gradvitals_service.errors import add_error_handlers
+from gradvitals_service.ingest import routes as ingest_routes
+from gradvitals_service.ingest.writer import Writer
+from gradvitals_service.runs import routes as run_routes
+from gradvitals_service.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """One service; it reaches for the database only once it is started."""
+    app = FastAPI(
+        title="gradvitals",
+        version=__version__,
+        lifespan=_live,
+        root_path=settings.base_path.rstrip("/"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.settings = settings
+    app.state.base_url = base_url(settings)
+    app.state.engine = make_engine(settings.database_url)
+    app.state.session_factory = make_session_factory(app.state.engine)
+    app.state.tokens = load_tokens(settings)
+    app.state.login_codes = LoginCodes()
+    app.state.hub = Hub()
+    app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
+    app.state.writer = Writer(app.state.session_factory, app.state.channels, app.state.hub)
+    app.state.dispatcher = Dispatcher(app.state.session_factory, app.state.channels)
+    add_error_handlers(app)
+    _add_guards(app, settings)
+    _add_routes(app)
+    return app
+
+
+def base_url(settings: Settings) -> str:
+    """How people reach this service, without a slash at the end."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}{settings.base_path.rstrip('/')}"
+
+
+@asynccontextmanager
+async def _live(app: FastAPI) -> AsyncIterator[None]:
+    """Start what works in the background; at the end, write what was accepted before the database is let go."""
+    app.state.writer.start()
+    app.state.dispatcher.start()
+    try:
+        yield
+    finally:
+        app.state.hub.close()
+        app.state.writer.stop()
+        app.state.dispatcher.close()
+        app.state.engine.dispose()
+
+
+def _add_guards(app: FastAPI, settings: Settings) -> None:
+    """The last one added comes first: headers on everything, then the host, then the body."""
+    app.add_middleware(BodyLimit)
+    app.add_middleware(HostGuard, allowed=allowed_hosts(settings))
+    app.add_middleware(SecurityHeaders)
+
+
+def _add_routes(app: FastAPI) -> None:
+    """The page comes last, since it answers for every path that nobody else does."""
+    app.include_router(probes.router)
+    app.include_router(auth_routes.router)
+    app.include_router(auth_routes.pages)
+    app.include_router(run_routes.declaring)
+    app.include_router(run_routes.reading)
+    app.include_router(ingest_routes.router)
+    app.include_router(page.router)

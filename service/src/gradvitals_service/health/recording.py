@@ -1,0 +1,112 @@
+"""Turn what the detectors say into rows of events, and tell the outbox of the critical ones.
+
+An event's id follows from its stream, kind and first frame, so that no event comes twice, whatever is repeated. Each
+change of an event counts up its run's ``event_revision``. The caller holds the run's lock.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate
+from gradvitals_service.health.groups import Groups
+from gradvitals_service.health.models import Event
+from gradvitals_service.ingest import queries
+from gradvitals_service.ingest.queries import StreamKey
+from gradvitals_service.runs.models import Attempt, Run
+from gradvitals_service.series.codec import ChunkColumns, decode_layers
+
+MOST_LAYERS_NAMED = 100
+MOST_MESSAGE = 1024
+
+_NAMESPACE = UUID("6f6c4a1e-5b0e-4d7c-9a55-3f1c2d9e8b70")
+
+
+def event_id(key: StreamKey, kind: str, start_frame: int) -> UUID:
+    """The same event has the same id, in every process and after every repeat."""
+    return uuid5(_NAMESPACE, f"{key.run_id}/{key.attempt_id}/{key.monitor}/{kind}/{start_frame}")
+
+
+def record(
+    session: Session,
+    run: Run,
+    attempt: Attempt,
+    key: StreamKey,
+    updates: Sequence[EventUpdate],
+    *,
+    block: tuple[int, ChunkColumns],
+    groups: Groups,
+    now: datetime,
+) -> list[Event]:
+    """Write what changed; gives the changed events. ``block`` is the frames just seen, with the first one's index."""
+    changed = []
+    for update in updates:
+        event = _find(session, key, attempt.rank, update)
+        if event is None:
+            event = _open(key, attempt.rank, update, now)
+        row = _first_row(session, key, event, block, len(groups.layer_names))
+        said = _what_is_said(update, groups.tensors_of(update.groups, row)[:MOST_LAYERS_NAMED])
+        if all(getattr(event, name) == value for name, value in said.items()):
+            continue
+        for name, value in said.items():
+            setattr(event, name, value)
+        run.event_revision += 1
+        event.revision, event.updated_at = run.event_revision, now
+        event.resolved_at = now if update.status == "resolved" else None
+        session.add(event)
+        session.flush()
+        changed.append(event)
+    return changed
+
+
+def _find(session: Session, key: StreamKey, rank: int, update: EventUpdate) -> Event | None:
+    """The event's row; one that began in an earlier attempt stands under that attempt."""
+    event = queries.find_event(session, key.run_id, event_id(key, update.kind, update.start_frame))
+    start = (update.start_frame, update.start_step)
+    return event or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
+
+
+def _open(key: StreamKey, rank: int, update: EventUpdate, now: datetime) -> Event:
+    return Event(
+        **key.columns(),
+        event_id=event_id(key, update.kind, update.start_frame),
+        rank=rank,
+        kind=update.kind,
+        start_frame=update.start_frame,
+        start_step=update.start_step,
+        opened_at=now,
+        detector_version=DETECTOR_VERSION,
+    )
+
+
+def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
+    return {
+        "severity": update.severity,
+        "status": update.status,
+        "end_step": update.end_step,
+        "peak": update.peak,
+        "times_usual": update.times_usual,
+        "usual": update.usual,
+        "layers": layers,
+        "message": update.message[:MOST_MESSAGE],
+    }
+
+
+def _first_row(
+    session: Session, key: StreamKey, event: Event, block: tuple[int, ChunkColumns], layer_count: int
+) -> NDArray[np.float32] | None:
+    """The norms [L] of the frame that an event began at: the layers named do not depend on how frames were split."""
+    first, frames = block
+    own = event.attempt_id == key.attempt_id
+    if own and first <= event.start_frame < first + len(frames):
+        return np.asarray(frames.layer_norms[event.start_frame - first])
+    stored = queries.chunk_with(session, StreamKey(key.run_id, event.attempt_id, key.monitor), event.start_frame)
+    if stored is None or queries.layout_size(session, key.run_id, stored.layout_id) != layer_count:
+        return None
+    norms, _, _ = decode_layers(stored.layer_columns, stored.n, layer_count)
+    return np.asarray(norms[event.start_frame - stored.first])

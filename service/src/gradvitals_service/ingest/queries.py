@@ -1,0 +1,204 @@
+"""Every statement about streams, chunks and gaps that taking frames needs. Core, since this is the hot path.
+
+The caller holds the lock of the run's row. Every statement names one run.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy.orm import Session
+
+from gradvitals_service.errors import NotFoundError
+from gradvitals_service.health.models import Event
+from gradvitals_service.ingest.exactly_once import LostRange
+from gradvitals_service.ingest.models import Gap, Stream
+from gradvitals_service.runs.layouts import unpack_layers
+from gradvitals_service.runs.models import Attempt, Layout
+from gradvitals_service.runs.schemas import LayerDeclaration
+from gradvitals_service.series.models import Chunk as StoredChunk
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKey:
+    """One stream: the frames of one (run, attempt, monitor)."""
+
+    run_id: UUID
+    attempt_id: UUID
+    monitor: str
+
+    def columns(self) -> dict[str, Any]:
+        """As column values."""
+        return {"run_id": self.run_id, "attempt_id": self.attempt_id, "monitor": self.monitor}
+
+
+@dataclass(slots=True)
+class StreamHead:
+    """How far a stream is; ``layout_id`` is that of its newest frames, None before the first."""
+
+    exists: bool = True
+    next_frame: int = 0
+    last_step: int | None = None
+    layout_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The detectors' state when they had seen every frame below ``frame``."""
+
+    state: bytes
+    frame: int
+
+
+def get_attempt(session: Session, key: StreamKey) -> Attempt:
+    """The attempt of a stream, or 404."""
+    attempt = session.get(Attempt, (key.run_id, key.attempt_id), populate_existing=True)
+    if attempt is None:
+        raise NotFoundError(f"attempt {key.attempt_id} is not known here: declare it again, then send")
+    return attempt
+
+
+def make_plain_attempt(session: Session, key: StreamKey, now: datetime) -> None:
+    """The attempt that JSON frames belong to, which no client declares; each request counts as its heartbeat."""
+    attempt = session.get(Attempt, (key.run_id, key.attempt_id), populate_existing=True)
+    if attempt is None:
+        attempt = Attempt(run_id=key.run_id, attempt_id=key.attempt_id, rank=0, world_size=1, launch=key.attempt_id)
+        attempt.host, attempt.pid, attempt.started_at, attempt.monitors = "", 0, now, {}
+        attempt.live, attempt.interactive = True, False
+        attempt.declared_state = attempt.state = "running"
+        session.add(attempt)
+    attempt.heartbeat_at = now
+    session.flush()
+
+
+def read_stream(session: Session, key: StreamKey) -> StreamHead:
+    """How far the stream is; one that nobody has sent to yet is at 0."""
+    table = Stream.__table__.c
+    statement = select(table.next_frame, table.last_step, table.layout_id).where(*_of_stream(Stream, key))
+    row = session.connection().execute(statement).one_or_none()
+    return StreamHead(True, *row) if row else StreamHead(exists=False)
+
+
+def read_snapshot(session: Session, key: StreamKey) -> Snapshot | None:
+    """The newest stored state of the stream's detectors."""
+    table = Stream.__table__.c
+    statement = select(table.detector_state, table.detector_frame).where(*_of_stream(Stream, key))
+    row = session.connection().execute(statement).one_or_none()
+    return Snapshot(*row) if row and row.detector_state is not None else None
+
+
+def save_stream(session: Session, key: StreamKey, head: StreamHead, snapshot: Snapshot | None) -> None:
+    """Write how far the stream is now, and the state of its detectors if one is given."""
+    values = {"next_frame": head.next_frame, "last_step": head.last_step, "layout_id": head.layout_id}
+    if snapshot is not None:
+        values |= {"detector_state": snapshot.state, "detector_frame": snapshot.frame}
+    table = Stream.__table__
+    if head.exists:
+        session.connection().execute(update(table).where(*_of_stream(Stream, key)).values(values))
+    else:
+        session.connection().execute(insert(table).values(key.columns() | values))
+
+
+def insert_chunk(session: Session, key: StreamKey, values: dict[str, Any], received_at: datetime) -> None:
+    """Store the frames of one chunk."""
+    row = key.columns() | values | {"received_at": received_at}
+    session.connection().execute(insert(StoredChunk.__table__).values(row))
+
+
+def insert_gaps(session: Session, key: StreamKey, lost: Sequence[LostRange]) -> None:
+    """Store what will never come."""
+    rows = [
+        key.columns()
+        | {
+            "first": piece.first,
+            "n": piece.n,
+            "reason": piece.reason,
+            "first_step": piece.first_step,
+            "last_step": piece.last_step,
+        }
+        for piece in lost
+    ]
+    if rows:
+        session.connection().execute(insert(Gap.__table__), rows)
+
+
+def layout_size(session: Session, run_id: UUID, layout_id: str) -> int:
+    """How many layers a layout has, or 404."""
+    table = Layout.__table__.c
+    statement = select(table.layer_count).where(table.run_id == run_id, table.layout_id == layout_id)
+    count = session.connection().execute(statement).scalar_one_or_none()
+    if count is None:
+        raise NotFoundError(f"layout {layout_id} is not known here: declare it again, then send")
+    return int(count)
+
+
+def read_layers(session: Session, run_id: UUID, layout_id: str) -> list[LayerDeclaration]:
+    """The layers of a layout."""
+    table = Layout.__table__.c
+    statement = select(table.layers).where(table.run_id == run_id, table.layout_id == layout_id)
+    return unpack_layers(session.connection().execute(statement).scalar_one())
+
+
+def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[Row[Any]]:
+    """The stream's chunks that hold frames at or after ``frame``, in order, one at a time."""
+    table = StoredChunk.__table__.c
+    statement = select(table.first, table.n, table.layout_id, table.columns, table.layer_columns)
+    statement = statement.where(*_of_stream(StoredChunk, key), table.first + table.n > frame).order_by(table.first)
+    yield from session.connection().execute(statement, execution_options={"yield_per": 16})
+
+
+def chunk_with(session: Session, key: StreamKey, frame: int) -> Row[Any] | None:
+    """The chunk that holds one frame of the stream."""
+    table = StoredChunk.__table__.c
+    statement = select(table.first, table.n, table.layout_id, table.columns, table.layer_columns)
+    statement = statement.where(*_of_stream(StoredChunk, key), table.first <= frame, table.first + table.n > frame)
+    return session.connection().execute(statement).one_or_none()
+
+
+def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> StreamKey | None:
+    """The stream of the newest earlier attempt of the same rank, if that has sent to this monitor."""
+    statement = (
+        select(Attempt.attempt_id)
+        .join(Stream, (Stream.run_id == Attempt.run_id) & (Stream.attempt_id == Attempt.attempt_id))
+        .where(
+            Attempt.run_id == attempt.run_id,
+            Attempt.rank == attempt.rank,
+            Attempt.attempt_id != attempt.attempt_id,
+            Attempt.started_at <= attempt.started_at,
+            Stream.monitor == monitor,
+            Stream.layout_id.is_not(None),
+        )
+        .order_by(Attempt.started_at.desc(), Attempt.attempt_id.desc())
+        .limit(1)
+    )
+    found = session.scalar(statement)
+    return StreamKey(attempt.run_id, found, monitor) if found else None
+
+
+def find_event(session: Session, run_id: UUID, event_id: UUID) -> Event | None:
+    """One event of a run."""
+    return session.get(Event, (run_id, event_id), populate_existing=True)
+
+
+def find_inherited_event(
+    session: Session, run_id: UUID, rank: int, monitor: str, kind: str, start: tuple[int, int]
+) -> Event | None:
+    """An event that an earlier attempt of the same rank left open; ``start`` is its frame and step."""
+    statement = select(Event).where(
+        Event.run_id == run_id,
+        Event.rank == rank,
+        Event.monitor == monitor,
+        Event.kind == kind,
+        Event.status == "open",
+        Event.start_frame == start[0],
+        Event.start_step == start[1],
+    )
+    return session.scalars(statement.order_by(Event.opened_at, Event.event_id).limit(1)).one_or_none()
+
+
+def _of_stream(table: type[Stream] | type[StoredChunk], key: StreamKey) -> tuple[ColumnElement[bool], ...]:
+    """The rows of one stream; the run comes first, as everywhere."""
+    return (table.run_id == key.run_id, table.attempt_id == key.attempt_id, table.monitor == key.monitor)

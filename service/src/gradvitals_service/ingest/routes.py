@@ -1,0 +1,60 @@
+"""Take frames over HTTP: the binary chunks of the client, and JSON from everywhere else.
+
+Decoding and compressing happen in a worker thread, writing on the writer's; the event loop only waits.
+"""
+
+import asyncio
+import time
+from functools import partial
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from gradvitals_service.auth.scopes import require_ingest
+from gradvitals_service.bodies import decode_json, require_content_type
+from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
+from gradvitals_service.ingest.json_frames import to_chunk
+from gradvitals_service.ingest.schemas import FramesIn, FramesTaken
+from gradvitals_service.ingest.wire import CONTENT_TYPE, WIRE_VERSIONS, Chunk, decode_chunk
+from gradvitals_service.ingest.writer import Item
+from gradvitals_service.projects.queries import project_for
+from gradvitals_service.series.codec import encode_columns
+
+router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)])
+
+
+@router.post("/chunks", response_model=FramesTaken)
+async def receive_chunk(run_id: UUID, request: Request) -> FramesTaken:
+    """Take one chunk of docs/wire.md; the answer means that it is on disk."""
+    require_content_type(request, CONTENT_TYPE, wire_versions=WIRE_VERSIONS)
+    body = await request.body()
+    chunk, encoded = await run_in_threadpool(_decode_and_encode, body)
+    return await _write(
+        request, Item(run_id, partial(take_chunk, run_id=run_id, chunk=chunk, encoded=encoded), len(body))
+    )
+
+
+@router.post("/frames", response_model=FramesTaken)
+async def receive_frames(run_id: UUID, request: Request) -> FramesTaken:
+    """Take frames as JSON; run, attempt and layout are made when they do not exist."""
+    require_content_type(request, "application/json")
+    body = await request.body()
+    frames_in = await run_in_threadpool(decode_json, body, FramesIn)
+    chunk, layers = await run_in_threadpool(to_chunk, run_id, frames_in, time.time())
+    project_id = await run_in_threadpool(project_for, request.app.state.session_factory, frames_in.project)
+    work = partial(
+        take_json_frames, run_id=run_id, project_id=project_id, frames_in=frames_in, chunk=chunk, layers=layers
+    )
+    return await _write(request, Item(run_id, work, len(body)))
+
+
+def _decode_and_encode(body: bytes) -> tuple[Chunk, EncodedChunk | None]:
+    """What needs no database, off the writer's thread."""
+    chunk = decode_chunk(body)
+    return chunk, encode_columns(chunk.frames) if len(chunk.frames) else None
+
+
+async def _write(request: Request, item: Item) -> FramesTaken:
+    taken = await asyncio.wrap_future(request.app.state.writer.submit(item))
+    return FramesTaken(**taken)

@@ -1,0 +1,208 @@
+"""Write everything that clients send: one path, bounded queues, group commit.
+
+Request threads ``submit`` work and wait on its future. Each writer thread owns its queue, its memory of streams and its
+transactions: it takes what has gathered, gives each piece of work a savepoint, commits once, and answers only then, so
+that an answer means "on disk" and many answers share one sync. A run always goes to the same thread. On SQLite there is
+one thread; on PostgreSQL a transaction holds the work of one run, so that no two transactions wait for each other's runs.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from gradvitals_service.alerts.channels import Channels
+from gradvitals_service.database import begin_write
+from gradvitals_service.errors import MalformedError, OverloadedError
+from gradvitals_service.ingest.transaction import Memory, Transaction
+
+MOST_QUEUED = 1024
+MOST_QUEUED_BYTES = 256 * 2**20
+MOST_IN_GROUP = 64
+POSTGRESQL_THREADS = 4
+
+log = structlog.get_logger()
+
+
+class MessageSink(Protocol):
+    """Where commits are told; the hub of the live page."""
+
+    def publish(self, message: dict[str, Any]) -> None:
+        """Never blocks and never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One piece of work on one run; ``apply`` writes through the transaction and gives the answer."""
+
+    run_id: UUID
+    apply: Callable[[Transaction], Any]
+    size_bytes: int = 0
+    future: "Future[Any]" = field(default_factory=Future)
+
+
+class Writer:
+    """The writer threads of this process; ``start`` before the first request, ``stop`` after the last one."""
+
+    def __init__(self, session_factory: sessionmaker[Session], channels: Channels, hub: MessageSink) -> None:
+        bind = session_factory.kw["bind"]
+        self._one_run_a_transaction = bind.dialect.name == "postgresql"
+        count = POSTGRESQL_THREADS if self._one_run_a_transaction else 1
+        self._threads = [
+            _WriterThread(session_factory, channels, hub, self._one_run_a_transaction, MOST_QUEUED // count)
+            for _ in range(count)
+        ]
+
+    def start(self) -> None:
+        """Begin to take work."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_seconds: float = 30.0) -> None:
+        """Finish what was submitted, then end; what comes later is refused."""
+        for thread in self._threads:
+            thread.close()
+        for thread in self._threads:
+            thread.join(timeout_seconds)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread still writes."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def submit(self, item: Item) -> "Future[Any]":
+        """Queue one piece of work; raises OverloadedError when too much is waiting already."""
+        thread = self._threads[item.run_id.int % len(self._threads)]
+        thread.put(item)
+        return item.future
+
+
+class _WriterThread(threading.Thread):
+    """One thread; only ``put`` and ``close`` are called from others."""
+
+    def __init__(
+        self,
+        session_factory: sessionmaker[Session],
+        channels: Channels,
+        hub: MessageSink,
+        one_run_a_transaction: bool,
+        most_queued: int,
+    ) -> None:
+        super().__init__(name="gradvitals-writer", daemon=True)
+        self._session_factory = session_factory
+        self._channels = channels
+        self._hub = hub
+        self._one_run_a_transaction = one_run_a_transaction
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._most_queued = most_queued
+        self._memory = Memory()
+        self._lock = threading.Lock()  # guards the three below
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self._closed = False
+
+    def put(self, item: Item) -> None:
+        """Queue one item, or refuse it while the bounds are reached."""
+        with self._lock:
+            if self._closed:
+                raise OverloadedError("the service is stopping")
+            if self._waiting >= self._most_queued or self._waiting_bytes + item.size_bytes > MOST_QUEUED_BYTES:
+                raise OverloadedError("more is waiting to be written than fits; try again")
+            self._waiting += 1
+            self._waiting_bytes += item.size_bytes
+            self._queue.put(item)
+
+    def close(self) -> None:
+        """Let the thread end after what is queued."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+
+    def run(self) -> None:
+        """Take what has gathered, write it, again."""
+        closing = False
+        while not closing:
+            group, closing = self._take_group()
+            for part in self._transactions(group):
+                self._write(part)
+
+    def _take_group(self) -> tuple[list[Item], bool]:
+        """Wait for one item, then take what else is there; True with the last group."""
+        group: list[Item] = []
+        while len(group) < MOST_IN_GROUP:
+            try:
+                item = self._queue.get(block=not group)
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            with self._lock:
+                self._waiting -= 1
+                self._waiting_bytes -= item.size_bytes
+            if item.future.set_running_or_notify_cancel():
+                group.append(item)
+        return group, False
+
+    def _transactions(self, group: list[Item]) -> Iterator[list[Item]]:
+        """Split a group where each run needs a transaction of its own; the order within a run stays."""
+        if not self._one_run_a_transaction:
+            if group:
+                yield group
+            return
+        for _, items in groupby(sorted(group, key=lambda item: item.run_id), key=lambda item: item.run_id):
+            yield list(items)
+
+    def _write(self, items: Sequence[Item]) -> None:
+        """One transaction, and the answers after its commit. A failed commit fails all of them; nothing was stored."""
+        answers: list[tuple[Item, Any]] = []
+        transaction: Transaction | None = None
+        try:
+            with begin_write(self._session_factory) as session:
+                transaction = Transaction(session, self._memory, self._channels)
+                answers = [(item, _attempt(transaction, item)) for item in items]
+        except Exception as error:  # whatever it was, the thread must go on and everybody must hear
+            if transaction is not None:
+                self._memory.forget(transaction.watches)
+            log.error("group_not_written", items=len(items), error=type(error).__name__, exc_info=error)
+            for item in items:
+                item.future.set_exception(OverloadedError("the database could not commit this; nothing was stored"))
+            return
+        self._memory.update(transaction.watches)
+        self._answer(answers, transaction)
+
+    def _answer(self, answers: Sequence[tuple[Item, Any]], transaction: Transaction) -> None:
+        for item, answer in answers:
+            if isinstance(answer, Exception):
+                item.future.set_exception(answer)
+            else:
+                item.future.set_result(answer)
+        for message in transaction.messages:
+            self._hub.publish(message)
+
+
+def _attempt(transaction: Transaction, item: Item) -> Any:
+    """Do one piece of work in a savepoint, so that a bad one leaves nothing and sinks nobody else."""
+    transaction.discard()
+    try:
+        with transaction.session.begin_nested():
+            answer = item.apply(transaction)
+    except DataError as error:
+        log.warning("value_refused_by_database", run_id=str(item.run_id), error=str(error.orig))
+        return MalformedError("the database refused a value that was sent; nothing of it was stored")
+    except (OperationalError, InterfaceError, InternalError):
+        raise  # the connection is gone or the disk is full: the whole group has failed
+    except Exception as error:  # noqa: BLE001  # it is handed to the request that waits for it
+        return error
+    finally:
+        transaction.session.expunge_all()
+    transaction.keep()
+    return answer

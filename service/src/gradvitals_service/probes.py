@@ -1,0 +1,40 @@
+"""Tell machines whether this process lives and whether it can serve."""
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from gradvitals_service import migrating
+from gradvitals_service.auth.scopes import public
+from gradvitals_service.errors import OverloadedError
+
+router = APIRouter(dependencies=[Depends(public)], tags=["probes"])
+
+
+class Status(BaseModel):
+    """All is well; everything else is an error."""
+
+    status: str
+
+
+@router.get("/healthz", response_model=Status)
+async def read_health() -> Status:
+    """The process answers."""
+    return Status(status="ok")
+
+
+@router.get("/readyz", response_model=Status)
+def read_readiness(request: Request) -> Status:
+    """The database answers and is at this version's schema, and the writer writes."""
+    engine: Engine = request.app.state.engine
+    try:
+        with engine.connect() as connection:
+            current = migrating.is_current(connection)
+    except SQLAlchemyError:
+        raise OverloadedError("the database does not answer") from None
+    if not current:
+        raise OverloadedError("the database is not at this version's schema; run `gradvitals-service migrate`")
+    if not request.app.state.writer.alive:
+        raise OverloadedError("the writer does not run")
+    return Status(status="ok")

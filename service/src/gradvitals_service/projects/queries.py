@@ -1,0 +1,34 @@
+"""Find a project, or make it when a client names it for the first time."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from gradvitals_service.database import begin_write, insert_if_absent
+from gradvitals_service.projects.models import Project
+
+
+def find_project(session: Session, name: str) -> UUID | None:
+    """The id of the project with this name."""
+    return session.scalar(select(Project.project_id).where(Project.name == name))
+
+
+def make_project(session: Session, name: str) -> UUID:
+    """Make it unless somebody else has just done so.
+
+    In a transaction of its own, apart from any about a run: projects are the same on every node of a distributed database.
+    """
+    insert_if_absent(session, Project, {"project_id": uuid4(), "name": name, "created_at": datetime.now(UTC)})
+    return session.scalars(select(Project.project_id).where(Project.name == name)).one()
+
+
+def project_for(session_factory: sessionmaker[Session], name: str) -> UUID:
+    """The project with this name, made on its first use."""
+    with session_factory.begin() as session:
+        known = find_project(session, name)
+    if known is not None:
+        return known
+    with begin_write(session_factory) as session:
+        return make_project(session, name)

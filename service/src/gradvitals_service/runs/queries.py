@@ -1,0 +1,163 @@
+"""Every statement about runs, attempts and layouts. Nothing here commits.
+
+Whoever writes about a run holds its row's lock (``lock_run``), which is the only lock there is.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from gradvitals_service.database import insert_if_absent
+from gradvitals_service.errors import ConflictError, NotFoundError
+from gradvitals_service.health.models import Event
+from gradvitals_service.ingest.models import Gap, Stream
+from gradvitals_service.projects.models import Project
+from gradvitals_service.runs.layouts import pack_layers
+from gradvitals_service.runs.models import Attempt, Layout, Run
+from gradvitals_service.runs.schemas import FINAL_STATES, AttemptDeclaration, LayerDeclaration, RunDeclaration
+
+MOST_EVENTS_AN_ANSWER = 20
+
+
+def lock_run(session: Session, run_id: UUID) -> Run:
+    """The run, ours alone until the transaction ends."""
+    statement = select(Run).where(Run.run_id == run_id).with_for_update(key_share=True)
+    run = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    if run is None:
+        raise NotFoundError(f"run {run_id} is not known here: declare it again, then send")
+    return run
+
+
+def has_run(session: Session, run_id: UUID) -> bool:
+    """Whether the run was declared."""
+    return session.scalar(select(Run.run_id).where(Run.run_id == run_id)) is not None
+
+
+def declare_run(session: Session, run_id: UUID, project_id: UUID, new: RunDeclaration, now: datetime) -> Run:
+    """Make the run, or replace what its client says about it; it stays in its project."""
+    said = {
+        "name": new.name,
+        "owner": new.owner,
+        "group_name": new.group,
+        "tags": new.tags,
+        "config": new.config,
+        "links": new.links,
+        "versions": new.versions,
+        "last_seen_at": now,
+    }
+    fresh = {"run_id": run_id, "project_id": project_id, "created_at": now, "state": "running", "event_revision": 0}
+    made = insert_if_absent(session, Run, fresh | said)
+    run = lock_run(session, run_id)
+    if made:
+        return run
+    if run.project_id != project_id:
+        raise ConflictError(f"project: run {run_id} belongs to another project; a run cannot move")
+    for name, value in said.items():
+        setattr(run, name, value)
+    session.flush()
+    return run
+
+
+def declare_attempt(
+    session: Session, run_id: UUID, attempt_id: UUID, new: AttemptDeclaration, now: datetime
+) -> tuple[Run, Attempt]:
+    """Make the attempt or take its heartbeat. An end that was declared holds once every frame has arrived."""
+    run = lock_run(session, run_id)
+    attempt = session.get(Attempt, (run_id, attempt_id), populate_existing=True)
+    if attempt is None:
+        attempt = Attempt(run_id=run_id, attempt_id=attempt_id, state="running")
+        session.add(attempt)
+    attempt.rank, attempt.world_size, attempt.launch = new.rank, new.world_size, new.launch
+    attempt.host, attempt.pid, attempt.interactive = new.host, new.pid, new.interactive
+    attempt.started_at = datetime.fromtimestamp(new.started_at, UTC)
+    attempt.resumed_from_step, attempt.last_step = new.resumed_from_step, new.last_step
+    attempt.live, attempt.overhead, attempt.exception = new.live, new.overhead, new.exception
+    attempt.monitors = msgspec.to_builtins(new.monitors)
+    attempt.declared_state = new.state
+    attempt.heartbeat_at = now
+    run.last_seen_at = now
+    session.flush()
+    settle(session, run, attempt)
+    return run, attempt
+
+
+def settle(session: Session, run: Run, attempt: Attempt) -> None:
+    """Let the state that an attempt declared take effect if it may, and give the run the state that follows."""
+    final = attempt.declared_state in FINAL_STATES
+    state = "running" if final and not _has_everything(session, attempt) else attempt.declared_state
+    if attempt.state != state or run.state != state:
+        attempt.state = state
+        session.flush()
+        run.state = run_state(attempts_of(session, run.run_id))
+        session.flush()
+
+
+def _has_everything(session: Session, attempt: Attempt) -> bool:
+    """Whether each monitor's frames have all come, or are known to be lost."""
+    arrived = select(Stream.monitor, Stream.next_frame)
+    arrived = arrived.where(Stream.run_id == attempt.run_id, Stream.attempt_id == attempt.attempt_id)
+    counts = {monitor: next_frame for monitor, next_frame in session.execute(arrived)}
+    return all(counts.get(name, 0) >= monitor["made"] for name, monitor in attempt.monitors.items())
+
+
+def run_state(attempts: Sequence[Attempt]) -> str:
+    """What the attempts that were started together last say: alive if one is, failed if one failed."""
+    newest = max(attempts, key=lambda attempt: (attempt.started_at, attempt.attempt_id))
+    states = {attempt.state for attempt in attempts if attempt.launch == newest.launch}
+    return next(state for state in ("running", "paused", "failed", "finished") if state in states)
+
+
+def declare_layout(session: Session, run_id: UUID, layout_id: str, layers: Sequence[LayerDeclaration]) -> None:
+    """Keep a layout; its id is its content's hash, so that a second time changes nothing."""
+    values = {"layout_id": layout_id, "layer_count": len(layers), "layers": pack_layers(layers)}
+    insert_if_absent(session, Layout, {"run_id": run_id} | values)
+
+
+def events_after(session: Session, run_id: UUID, revision: int) -> Sequence[Event]:
+    """The run's events that changed since ``revision``, oldest change first."""
+    changed = select(Event).where(Event.run_id == run_id, Event.revision > revision)
+    changed = changed.order_by(Event.revision, Event.event_id).limit(MOST_EVENTS_AN_ANSWER)
+    return session.scalars(changed.execution_options(populate_existing=True)).all()
+
+
+def open_events_of(session: Session, run_id: UUID) -> Sequence[Event]:
+    """The run's events that go on, newest first."""
+    statement = select(Event).where(Event.run_id == run_id, Event.status == "open")
+    return session.scalars(statement.order_by(Event.opened_at.desc(), Event.event_id)).all()
+
+
+def get_run(session: Session, run_id: UUID) -> Run:
+    """One run, or 404."""
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return run
+
+
+def project_name(session: Session, project_id: UUID) -> str:
+    """What people call the project."""
+    return session.scalars(select(Project.name).where(Project.project_id == project_id)).one()
+
+
+def attempts_of(session: Session, run_id: UUID) -> Sequence[Attempt]:
+    """A run's attempts, oldest first."""
+    statement = select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.started_at, Attempt.attempt_id)
+    return session.scalars(statement).all()
+
+
+def monitors_of(session: Session, run_id: UUID) -> Sequence[str]:
+    """The names of the monitors that have sent frames."""
+    return session.scalars(
+        select(Stream.monitor).where(Stream.run_id == run_id).distinct().order_by(Stream.monitor)
+    ).all()
+
+
+def count_frames(session: Session, run_id: UUID) -> tuple[int, int]:
+    """How many frames of a run are stored, and how many are lost."""
+    counted = session.scalar(select(func.sum(Stream.next_frame)).where(Stream.run_id == run_id)) or 0
+    lost = session.scalar(select(func.sum(Gap.n)).where(Gap.run_id == run_id)) or 0
+    return int(counted) - int(lost), int(lost)

@@ -1,0 +1,82 @@
+"""Say how a run is: the state and health that people see, and everything that is known about one run."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from gradvitals_service.health.models import Event
+from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.runs import queries
+from gradvitals_service.runs.models import Attempt, Run
+from gradvitals_service.runs.schemas import AttemptRead, MonitorRead, RunRead, RunSummary, SparklineRead
+from gradvitals_service.series.sparkline import Sparkline, empty_columns
+
+UNREACHABLE_AFTER = timedelta(seconds=30)
+
+
+def state_seen(state: str, last_seen_at: datetime, now: datetime) -> str:
+    """``unreachable`` is a run that says it goes on but has not been heard for 30 s."""
+    silent = now - last_seen_at > UNREACHABLE_AFTER
+    return "unreachable" if state in ("running", "paused") and silent else state
+
+
+def health_seen(open_events: Sequence[Event], last_step: int | None) -> str:
+    """The worst that is open; information worries nobody; without a frame nothing is known."""
+    severities = {event.severity for event in open_events}
+    for severity in ("critical", "warning"):
+        if severity in severities:
+            return severity
+    return "unknown" if last_step is None else "healthy"
+
+
+def summarise(run: Run, project: str, open_events: Sequence[Event], now: datetime) -> RunSummary:
+    """One run as the overview shows it."""
+    sparkline = Sparkline.from_bytes(run.sparkline).columns() if run.sparkline else empty_columns()
+    return RunSummary.model_validate(
+        {
+            "run_id": run.run_id,
+            "project": project,
+            "name": run.name,
+            "owner": run.owner,
+            "group": run.group_name,
+            "tags": run.tags,
+            "state": state_seen(run.state, run.last_seen_at, now),
+            "health": health_seen(open_events, run.last_step),
+            "created_at": run.created_at,
+            "last_seen_at": run.last_seen_at,
+            "last_step": run.last_step,
+            "global_norm": run.global_norm,
+            "loss": run.loss,
+            "clip_rate": run.clip_rate,
+            "max_norm": run.max_norm,
+            "sparkline": SparklineRead(**sparkline),
+            "open_events": [EventRead.model_validate(event) for event in open_events],
+        }
+    )
+
+
+def read_run_detail(session: Session, run_id: UUID, now: datetime) -> RunRead:
+    """Everything about one run but its frames."""
+    run = queries.get_run(session, run_id)
+    open_events = queries.open_events_of(session, run_id)
+    summary = summarise(run, queries.project_name(session, run.project_id), open_events, now)
+    frames, lost = queries.count_frames(session, run_id)
+    return RunRead(
+        **dict(summary),
+        config=run.config,
+        links=run.links,
+        versions=run.versions,
+        attempts=[_read_attempt(attempt) for attempt in queries.attempts_of(session, run_id)],
+        monitors=list(queries.monitors_of(session, run_id)),
+        frames=frames,
+        lost=lost,
+        event_revision=run.event_revision,
+    )
+
+
+def _read_attempt(attempt: Attempt) -> AttemptRead:
+    fields = {name: getattr(attempt, name) for name in AttemptRead.model_fields if name != "monitors"}
+    monitors = {name: MonitorRead.model_validate(monitor) for name, monitor in attempt.monitors.items()}
+    return AttemptRead.model_validate(fields | {"monitors": monitors})

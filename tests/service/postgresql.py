@@ -1,0 +1,104 @@
+"""An own PostgreSQL for the tests: on a free loopback port, in a temporary folder, never as root."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+SUPERUSER = "gradvitals"
+
+
+def find_binaries() -> Path | None:
+    """The folder with initdb and pg_ctl: from PATH, else where Debian puts the newest version."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    return installed[-1] if installed else None
+
+
+@contextmanager
+def running_server(binaries: Path) -> Iterator[str]:
+    """Start a server; gives its URL without a database's name. Its data are gone afterwards."""
+    identity = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="gradvitals-postgresql-"))
+    if "user" in identity:
+        os.chown(folder, identity["user"], identity["group"])
+    port = _free_port()
+    data = folder / "data"
+    try:
+        _run(
+            binaries / "initdb",
+            "-D",
+            data,
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            **identity,
+        )
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+        control = [binaries / "pg_ctl", "-D", data, "-w"]
+        _run(*control, "-l", folder / "log", "-o", options, "start", **identity)
+        try:
+            yield f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{port}"
+        finally:
+            _run(*control, "-m", "immediate", "stop", **identity)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_database(server_url: str, name: str, template: str = "template0") -> str:
+    """A new database, copied from another one; gives its URL."""
+    with _administration(server_url) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return f"{server_url}/{name}"
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Remove it, whoever is still connected."""
+    with _administration(server_url) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _administration(server_url: str) -> "psycopg.Connection[Any]":
+    return psycopg.connect(server_url.replace("+psycopg", "") + "/postgres", autocommit=True)
+
+
+def _unprivileged() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then take another user."""
+    if os.getuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise RuntimeError("neither the user postgres nor nobody exists")
+
+
+def _run(*command: object, **identity: Any) -> None:
+    # Not captured through a pipe: the server would inherit it and keep it open.
+    with tempfile.TemporaryFile() as output:
+        words = [str(part) for part in command]
+        result = subprocess.run(words, stdout=output, stderr=output, cwd="/", **identity)
+        output.seek(0)
+        assert result.returncode == 0, f"{words}:\n{output.read().decode(errors='replace')}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
