@@ -1,0 +1,360 @@
+"""Turn the steps of one optimizer into frames, and clip its gradients on the way.
+
+A Monitor belongs to the thread that trains. Clipping comes first: whatever fails here, gradients that were to be
+clipped are clipped, by torch if need be, and training goes on. A device is waited for once a step, in ``_read``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradvitals.already_clipped import AlreadyClipped
+from gradvitals.clipping import Clip, ObserveOnly, choose_strategy
+from gradvitals.errors import ConfigurationError, NonFiniteGradientError
+from gradvitals.frames import (
+    FLAG_ALREADY_CLIPPED,
+    FLAG_NON_FINITE,
+    FLAG_SKIPPED_STEP,
+    PARAM_NORMS_EVERY,
+    Frame,
+    Layout,
+    clamp_to_float32,
+)
+from gradvitals.layers import Selection, WatchedParameters, require_watchable
+from gradvitals.non_finite import count_non_finite, name_non_finite
+from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms
+from gradvitals.step_hook import StepHook
+
+SMOOTHING = 0.05  # weight of the newest step in ``overhead``
+
+_monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
+
+
+class FrameSink(Protocol):
+    """Where frames go. ``submit`` never blocks and never raises."""
+
+    def submit(self, monitor: Monitor, frame: Frame) -> None:
+        """Take one frame."""
+
+
+class Monitor:
+    """One watched optimizer. Made by ``Run.watch``; with ``hook=True`` each ``optimizer.step()`` clips and measures.
+
+    With neither ``max_norm`` nor ``clip_value`` the gradients are only measured. ``include`` and ``exclude`` are globs
+    over parameter names that choose which layers are measured one by one; the global norm, and the clip, are of all
+    parameters of the optimizer. ``step`` numbers the first step. Raises ConfigurationError for what it cannot do.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        name: str = "main",
+        sink: FrameSink,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        clip_value: float | None = None,
+        include: object | None = None,
+        exclude: object | None = None,
+        group_by: object | None = None,
+        on_non_finite: str = "keep",
+        scaler: object | None = None,
+        hook: bool = True,
+        step: int = 0,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        optimizer = _unwrapped(optimizer)
+        require_watchable(model, optimizer)
+        _refuse_what_comes_later(group_by, scaler, on_non_finite)
+        self.name = name
+        self.norm_type = as_norm_type(norm_type)
+        self.clip_value = clip_value
+        self.step = step  # of the coming frame
+        self.overhead = 0.0  # share of the time between two steps that was spent here, clipping included
+        self._strategy = choose_strategy(max_norm, clip_value, norm_type)
+        self._selection = Selection.of(include, exclude)
+        self._watched = WatchedParameters(model, optimizer, self._selection)
+        if not self._watched.layout.layers:
+            raise ConfigurationError("include and exclude leave no layer to measure")
+        previous = monitor_of(optimizer)
+        if previous is not None:
+            if previous.recording:
+                raise ConfigurationError(f"optimizer is watched already, by the monitor {previous.name!r}")
+            previous.close()  # of a finished run: two of us would clip twice
+        self._model, self._optimizer, self._sink, self._tell = model, optimizer, sink, tell
+        self._raises = on_non_finite == "raise"
+        self.recording: bool = True  # makes frames; without them it still clips
+        self._frames = 0
+        self._last: Frame | None = None
+        self._was_finite = True
+        self._already_clipped = AlreadyClipped()
+        self._told: set[str] = set()
+        self._started: float | None = None  # of the newest step
+        self._spent = 0.0  # in that step
+        self._intervals = 0
+        self._observes_lbfgs = hook and isinstance(optimizer, torch.optim.LBFGS)
+        if self._observes_lbfgs:
+            self._strategy, self.clip_value = ObserveOnly(), None
+            tell("LBFGS evaluates its closure many times a step: the first is measured, and nothing is clipped")
+        self._hook = StepHook(optimizer, self._gradients_ready) if hook else None
+        _monitors[id(optimizer)] = self
+
+    def __repr__(self) -> str:
+        return f"<gradvitals.Monitor {self.name!r} of {type(self._optimizer).__name__}, step {self.step}>"
+
+    @property
+    def layout(self) -> Layout:
+        """The layers measured now; a new one once the optimizer's parameters have changed."""
+        return self._watched.layout
+
+    @property
+    def max_norm(self) -> float | None:
+        """The limit of norm clipping, None where it is off. May be set while the run goes on."""
+        return None if math.isinf(self._strategy.max_norm) else self._strategy.max_norm
+
+    @max_norm.setter
+    def max_norm(self, max_norm: float | None) -> None:
+        if self._observes_lbfgs:
+            raise ConfigurationError("max_norm cannot be set: LBFGS is only observed")
+        self._strategy = choose_strategy(max_norm, self.clip_value, self.norm_type)
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The newest frame as a dict, with ``layer_norms`` by layer name; None before the first step."""
+        frame = self._last
+        if frame is None:
+            return None
+        names = (layer.name for layer in frame.layout.layers)
+        return {
+            "step": frame.step,
+            "time": frame.time,
+            "global_norm": frame.global_norm,
+            "clip_coefficient": frame.clip_coefficient,
+            "max_norm": frame.max_norm,
+            "lr": frame.lr,
+            "loss_scale": frame.loss_scale,
+            "flags": frame.flags,
+            "layer_norms": dict(zip(names, frame.layer_norms.tolist(), strict=True)),
+        }
+
+    def clip_(self) -> Tensor:
+        """Clip and measure now, once before each ``optimizer.step()``; for a monitor made with ``hook=False``.
+
+        Returns the global norm before clipping, 0-d; NaN where measuring failed.
+        """
+        if self._hook is not None:
+            raise ConfigurationError("clip_ is for watch(..., hook=False): this optimizer clips in its own step")
+        return self._clip_and_record_(first_evaluation=True)
+
+    def stop_recording(self) -> None:
+        """Keep clipping and make no more frames, as after ``Run.finish``."""
+        self.recording = False
+
+    def close(self) -> None:
+        """Take the hook off: from now on nothing of ours clips or measures."""
+        self.recording = False
+        if self._hook is not None:
+            self._hook.remove()
+        if _monitors.get(id(self._optimizer)) is self:
+            del _monitors[id(self._optimizer)]
+
+    def _gradients_ready(self, evaluation: int) -> None:
+        if evaluation == 0 or not self._observes_lbfgs:
+            self._clip_and_record_(first_evaluation=evaluation == 0)
+
+    @torch.no_grad()
+    def _clip_and_record_(self, *, first_evaluation: bool) -> Tensor:
+        """Clip, and make a frame of a step's first evaluation. Raises nothing but what the policy asks for."""
+        started = time.perf_counter()
+        global_norm, refusal, done = torch.tensor(math.nan), None, False
+        try:
+            gradients, norms = self._measure()
+            global_norm = norms.global_norm
+            refusal = self._refuse(norms) if self._raises else None
+            counts = self._count_non_finite(gradients, norms)
+            if refusal is None:
+                clip = self._strategy.clip_([g for g in gradients if g is not None], norms, self._grad_scale())
+            else:
+                clip = Clip(norms, torch.full_like(global_norm, math.nan))
+            done = True
+            if first_evaluation and self.recording:
+                self._record(clip, counts, skipped=refusal is not None)
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+            self._recover_(fault, done=done)
+        if first_evaluation:
+            self.step += 1
+            if not self.recording:
+                self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
+        self._count_time(started, first_evaluation=first_evaluation)
+        if refusal is not None:
+            raise NonFiniteGradientError(refusal)
+        return global_norm
+
+    def _measure(self) -> tuple[list[Tensor | None], GradientNorms]:
+        """The gradients of all parameters, and their norms without a loss scale."""
+        if not self._watched.still_hold(self._optimizer):
+            self._watched = WatchedParameters(self._model, self._optimizer, self._selection)
+        gradients = [parameter.grad for parameter in self._watched.parameters]
+        norms = gradient_norms(gradients, self.norm_type)
+        scale = self._grad_scale()
+        return gradients, norms.divided_by(scale) if isinstance(scale, Tensor) else norms
+
+    def _grad_scale(self) -> Tensor | float:
+        """The loss scale that is still in the gradients: a GradScaler leaves dividing by it to a fused optimizer."""
+        scale: Tensor | None = getattr(self._optimizer, "grad_scale", None)
+        return 1.0 if scale is None else scale
+
+    def _found_inf(self) -> Tensor | float:
+        """1 where a GradScaler tells a fused optimizer to skip this step."""
+        found: Tensor | None = getattr(self._optimizer, "found_inf", None)
+        return 0.0 if found is None else found
+
+    def _refuse(self, norms: GradientNorms) -> str | None:
+        """Why the policy "raise" ends the step, or None. Waits for the device, which is what the policy costs."""
+        if torch.isfinite(norms.global_norm) or float(self._found_inf()) == 1.0:
+            return None
+        names = [layer.name for layer in self.layout.layers]
+        where = name_non_finite(self._measured(norms.layer_norms), names)
+        return f"the gradient norm of step {self.step} is {float(norms.global_norm)}: not finite in {where}"
+
+    def _count_non_finite(
+        self, gradients: Sequence[Tensor | None], norms: GradientNorms
+    ) -> list[tuple[int, int, int]] | None:
+        """(layer, NaN, Inf) of each bad layer, on the step on which it begins. None elsewhere, and not on the CPU."""
+        if not norms.global_norm.is_cpu:
+            return None  # looking would wait for the device
+        was_finite, self._was_finite = self._was_finite, bool(torch.isfinite(norms.global_norm))
+        if self._was_finite or not was_finite:
+            return None
+        measured = self._watched.measured
+        return count_non_finite(gradients if measured is None else [gradients[place] for place in measured]) or None
+
+    def _measured(self, values: Tensor) -> Tensor:
+        """Of one value a parameter, those of the layers in the layout."""
+        return values if self._watched.measured is None else values[self._watched.measured]
+
+    def _record(self, clip: Clip, counts: list[tuple[int, int, int]] | None, *, skipped: bool) -> None:
+        """Make the frame of this step and hand it over."""
+        weights = None
+        if self._frames % PARAM_NORMS_EVERY == 0:
+            weights = self._measured(gradient_norms(self._watched.parameters, self.norm_type).layer_norms)
+        lr = self._optimizer.param_groups[0].get("lr", math.nan)
+        layers, numbers, lrs, scales, found, weight_values = _read(
+            self._measured(clip.norms.layer_norms),
+            torch.stack([clip.norms.global_norm, clip.clip_coefficient]),
+            lr,
+            self._grad_scale(),
+            self._found_inf(),
+            weights if weights is not None else math.nan,
+        )
+        global_norm, clip_coefficient = numbers.tolist()
+        finite = math.isfinite(global_norm)
+        frame = Frame(
+            step=self.step,
+            time=time.time(),
+            global_norm=global_norm,
+            clip_coefficient=clip_coefficient if finite else math.nan,
+            max_norm=self._strategy.max_norm,
+            lr=float(lrs[0]),
+            layout=self.layout,
+            layer_norms=clamp_to_float32(layers),
+            param_norms=clamp_to_float32(weight_values) if weights is not None else None,
+            loss_scale=float(scales[0]),
+            flags=self._flags(global_norm, skipped=skipped or found[0] == 1.0),
+            non_finite=counts,
+        )
+        self._frames += 1
+        self._last = frame
+        self._sink.submit(self, frame)
+
+    def _flags(self, global_norm: float, *, skipped: bool) -> int:
+        flags = 0 if math.isfinite(global_norm) else FLAG_NON_FINITE
+        if skipped:
+            flags |= FLAG_SKIPPED_STEP
+        self._already_clipped.observe(global_norm)
+        limit = self._already_clipped.limit
+        if limit is not None:
+            flags |= FLAG_ALREADY_CLIPPED
+            self._tell_once(
+                "already clipped",
+                f"the gradients of {self.name} were clipped to {limit:g} before they came here, so their norms mean "
+                f"nothing: remove your clip_grad_norm_(..., {limit:g}), and let watch(..., max_norm={limit:g}) do it",
+            )
+        return flags
+
+    def _recover_(self, fault: Exception, *, done: bool) -> None:
+        """After a fault of ours: clip by torch alone what has not been clipped yet."""
+        self._tell_once(
+            "fault", f"a step could not be measured ({fault!r}); gradients are still clipped, and training goes on"
+        )
+        if done:
+            return
+        try:
+            parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+            self._strategy.clip_like_torch_(distinct(parameters), self._grad_scale())
+        except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
+            self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
+
+    def _count_time(self, started: float, *, first_evaluation: bool) -> None:
+        spent = time.perf_counter() - started
+        if not first_evaluation:
+            self._spent += spent
+            return
+        if self._started is not None and started > self._started:
+            share = min(self._spent / (started - self._started), 1.0)
+            self._intervals += 1
+            self.overhead += (share - self.overhead) * max(SMOOTHING, 1 / self._intervals)
+        self._started, self._spent = started, spent
+
+    def _tell_once(self, about: str, line: str) -> None:
+        if about not in self._told:
+            self._told.add(about)
+            self._tell(line)
+
+
+def monitor_of(optimizer: Optimizer) -> Monitor | None:
+    """The monitor that watches ``optimizer`` now, in whichever run; None where there is none."""
+    return _monitors.get(id(_unwrapped(optimizer)))
+
+
+def _unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that has hooks: wrappers such as Accelerate's are optimizers without any."""
+    inner = getattr(optimizer, "optimizer", None)
+    if isinstance(inner, Optimizer) and "_optimizer_step_pre_hooks" not in vars(optimizer):
+        return _unwrapped(inner)
+    return optimizer
+
+
+def _refuse_what_comes_later(group_by: object, scaler: object, on_non_finite: str) -> None:
+    """Raise ConfigurationError for arguments that later versions accept."""
+    if group_by is not None:
+        raise ConfigurationError("group_by is not supported yet: leave it out, and layers are grouped by their module")
+    if on_non_finite not in ("keep", "raise"):
+        raise ConfigurationError(f"on_non_finite must be 'keep' or 'raise', not {on_non_finite!r}")
+    if scaler is not None and getattr(scaler, "is_enabled", lambda: True)():
+        raise ConfigurationError(
+            "scaler is not supported yet: leave it out. Norms and clipping are right under a GradScaler, but a step "
+            "that it skips is not seen"
+        )
+
+
+def _read(*values: Tensor | float) -> list[npt.NDArray[np.float64]]:
+    """Bring values to the host together, each as a vector: the one place that waits for a device, once a step."""
+    tensors = [value.detach().reshape(-1) for value in values if isinstance(value, Tensor)]
+    device = tensors[0].device
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    together = torch.cat([tensor.to(device, dtype) for tensor in tensors]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    pieces = iter(np.split(together, ends[:-1]))
+    return [next(pieces) if isinstance(value, Tensor) else np.array([value], np.float64) for value in values]

@@ -1,0 +1,92 @@
+"""The moment in an optimizer's step at which its gradients are final.
+
+That is before the step, or, where the step is given a closure, inside it, each time the user's closure has run
+backward. The hook changes nothing but the closure, and leaves nothing on the optimizer once removed.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+# Called with the number of the evaluation within this step, from 0: only a closure can be evaluated more than once.
+GradientsReady = Callable[[int], None]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class StepHook:
+    """Calls ``gradients_ready`` in every step of one optimizer, until ``remove``."""
+
+    def __init__(self, optimizer: Optimizer, gradients_ready: GradientsReady) -> None:
+        self._gradients_ready = gradients_ready
+        self._stepping = False
+        self._handles = (
+            optimizer.register_step_pre_hook(_Attached(self._before)),
+            optimizer.register_step_post_hook(_Attached(self._after)),
+        )
+
+    def remove(self) -> None:
+        """Take the hook off the optimizer; harmless when done twice."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        # A subclass whose step calls super().step() runs the hooks for both: only the outer one counts. The flag alone
+        # would not do, since it stays set when a step raises.
+        if self._stepping and _inside_another_step(optimizer):
+            return None
+        self._stepping = True
+        if len(args) > 1 and callable(args[1]):  # args begins with the optimizer itself
+            return (args[0], self._wrap(args[1]), *args[2:]), kwargs
+        if callable(kwargs.get("closure")):
+            return args, {**kwargs, "closure": self._wrap(kwargs["closure"])}
+        self._gradients_ready(0)
+        return None
+
+    def _after(self, *_: object) -> None:
+        self._stepping = False
+
+    def _wrap(self, closure: Callable[..., Any]) -> Callable[..., Any]:
+        evaluation = 0
+
+        @functools.wraps(closure, updated=())
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            nonlocal evaluation
+            loss = closure(*args, **kwargs)
+            self._gradients_ready(evaluation)
+            evaluation += 1
+            return loss
+
+        return measured
+
+
+class _Attached:
+    """What hangs on the optimizer. A pickled or deep copy does nothing: the copy of an optimizer is not watched."""
+
+    def __init__(self, hook: Callable[..., Arguments | None] | None = None) -> None:
+        self._hook = hook
+
+    @torch.compiler.disable  # a compiled step calls this as it is: there is nothing here to compile
+    def __call__(self, *args: Any) -> Any:
+        return self._hook(*args) if self._hook else None
+
+    def __reduce__(self) -> tuple[type[_Attached], tuple[()]]:
+        return _Attached, ()
+
+
+def _inside_another_step(optimizer: Optimizer) -> bool:
+    """Whether two of torch's wrappers around this optimizer's step are on the stack. Slow; asked only on suspicion."""
+    wrapper = Optimizer.profile_hook_step(_inside_another_step).__code__  # any function: the wrapper's code is the same
+    wrappers = 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and wrappers < 2:
+        if frame.f_code is wrapper and frame.f_locals.get("self") is optimizer:
+            wrappers += 1
+        frame = frame.f_back
+    return wrappers > 1
