@@ -71,6 +71,10 @@ distance from the median."""
 HARM_FRAMES = 3
 """Losses whose median must be worse: one bad batch after a large norm proves nothing."""
 
+LR_JUMP = 3.0
+"""A learning rate this many times higher than ever before explains a worse loss better than the data does. Warm-up grows
+by less from step to step, and a restart returns to a rate that was there before."""
+
 RAMP = math.log(10.0)
 """Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is
 worse too."""
@@ -106,9 +110,12 @@ class ExplosionDetector:
         self._frames = 0
         self._calm = 0
         self._harmed = False
+        self._highest_lr = math.nan
+        self._lr_watch_left = 0
         # The watch: what was known of the loss when the norm became raised.
         self._watch_left = 0
-        self._watch_peak = 0.0
+        self._watch_peak = 0.0  # the largest excess of the watch, and the norm that had it
+        self._watch_norm = 0.0
         self._loss_bound = math.nan
         self._after = [math.nan] * HARM_FRAMES
 
@@ -127,6 +134,7 @@ class ExplosionDetector:
             return None
         if frame.global_norm <= 0.0:  # nothing was learned here, so it says nothing about the level
             return None
+        self._watch_lr(frame.lr)
         log_norm = math.log(frame.global_norm)
         level = self._level.median if len(self._level) else log_norm
         excess = log_norm - level
@@ -145,6 +153,15 @@ class ExplosionDetector:
             return False
         return excess > ONCE_IN * self._tail.scale
 
+    def _watch_lr(self, lr: float) -> None:
+        self._lr_watch_left = max(self._lr_watch_left - 1, 0)
+        if not lr > 0.0 or lr == math.inf:
+            return
+        if lr > LR_JUMP * self._highest_lr:
+            self._lr_watch_left = WATCH_FRAMES
+        if not lr <= self._highest_lr:
+            self._highest_lr = lr
+
     def _watch_loss(self, frame: FrameView, excess: float) -> bool:
         """Whether the losses after a raised norm are worse than anything that explains them."""
         if self._watch_left == 0:
@@ -152,7 +169,8 @@ class ExplosionDetector:
                 self._begin_watch(frame, excess)
             return False
         self._watch_left -= 1
-        self._watch_peak = max(self._watch_peak, excess)
+        if excess > self._watch_peak:
+            self._watch_peak, self._watch_norm = excess, frame.global_norm
         if not math.isfinite(frame.loss):
             return False
         self._after = [*self._after[1:], frame.loss]
@@ -161,10 +179,11 @@ class ExplosionDetector:
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
-        self._watch_peak = excess
+        self._watch_peak, self._watch_norm = excess, frame.global_norm
         self._after = [math.nan] * HARM_FRAMES
         usual, seen = self._losses.median, self._losses.maximum
-        at_once = frame.loss if math.isfinite(frame.loss) else usual
+        # A loss that is high already with this frame was not made by this frame's update.
+        at_once = frame.loss if math.isfinite(frame.loss) and not self._lr_watch_left else usual
         self._loss_bound = usual + HARM_MARGIN * (max(seen, at_once) - usual)
 
     def _ramp(self, level: float) -> bool:
@@ -176,7 +195,7 @@ class ExplosionDetector:
     def _open(self, frame: FrameView, level: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0
         self._harmed = harm
-        norm = frame.global_norm
+        norm = max(frame.global_norm, self._watch_norm) if harm else frame.global_norm
         self.episode = Episode(
             frame.index,
             frame.step,
@@ -262,7 +281,10 @@ class ExplosionDetector:
             self._calm,
             self._harmed,
             self._watch_left,
+            self._lr_watch_left,
+            self._highest_lr,
             self._watch_peak,
+            self._watch_norm,
             self._loss_bound,
             *self._after,
         )
@@ -270,8 +292,9 @@ class ExplosionDetector:
 
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _NUMBERS.unpack_from(data, offset)
-        self._frames, self._calm, self._harmed, self._watch_left, self._watch_peak, self._loss_bound = numbers[:6]
-        self._after = list(numbers[6:])
+        self._frames, self._calm, self._harmed, self._watch_left, self._lr_watch_left = numbers[:5]
+        self._highest_lr, self._watch_peak, self._watch_norm, self._loss_bound = numbers[5:9]
+        self._after = list(numbers[9:])
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
@@ -279,7 +302,7 @@ class ExplosionDetector:
         return offset
 
 
-_NUMBERS = struct.Struct(f"<QI?Idd{HARM_FRAMES}d")
+_NUMBERS = struct.Struct(f"<QI?IIdddd{HARM_FRAMES}d")
 
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:

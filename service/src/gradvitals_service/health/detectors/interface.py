@@ -29,6 +29,7 @@ class FrameView:
     global_norm: float
     clip_coefficient: float
     max_norm: float
+    lr: float
     loss: float
     flags: int
     group_norms: NDArray[np.float32]
@@ -91,6 +92,7 @@ class Frames:
             self.global_norm.tolist(),
             self.clip_coefficient.tolist(),
             self.max_norm.tolist(),
+            self.lr.tolist(),
             loss.tolist(),
             self.flags.tolist(),
             self.group_norms,

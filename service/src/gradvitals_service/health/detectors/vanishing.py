@@ -67,8 +67,9 @@ that begin at zero: growing linearly they rise eightfold in as many blocks."""
 START_GROUPS = 3
 """At least one group in this many must be below: a rare embedding alone is not a dead network."""
 
-FLAT = 0.02
-"""The loss has not moved when it has fallen by less than this share of its value."""
+FLAT = 0.05
+"""The loss has not moved when it has fallen by less than this share of its value; the last layer's bias alone can learn
+how frequent the classes are, which is worth a few percent."""
 
 HIT_MEMORY = 32.0
 """Blocks over which it is averaged how often a group gets gradient."""
@@ -236,6 +237,7 @@ class VanishingDetector:
         self._reference[nothing] = np.median(living)
         self._known[nothing] = KNOWN_BLOCKS
         self._quiet[nothing] = QUIET_BLOCKS
+        self._hit_rate[nothing] = 1.0  # never any gradient is no habit of pausing
 
     def _tell_changes(self, frame: FrameView, fall: NDArray[np.float64]) -> EventUpdate | None:
         joining = self._long_enough() & self.trainable & ~self._dead
