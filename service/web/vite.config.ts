@@ -2,7 +2,7 @@
  * GRADVITALS_URL=http://127.0.0.1:8765, against a real service. */
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
-import { fakeApi } from "./dev/fake-api";
+import { fakeApi } from "./dev/fake-api.ts";
 
 const service = process.env["GRADVITALS_URL"];
 

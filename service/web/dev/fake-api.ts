@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
-import { advance, makeRuns, type FakeEvent, type FakeRun } from "./fake-runs";
+import { advance, makeRuns, type FakeEvent, type FakeRun } from "./fake-runs.ts";
 
 const runs = makeRuns();
 const listeners = new Set<(event: string, body: unknown) => void>();

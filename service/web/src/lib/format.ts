@@ -35,12 +35,12 @@ export function formatTimes(value: number): string {
   return value >= 10 ? group.format(value) : trimZeros(value.toFixed(1));
 }
 
-/** A tick of an axis: 0.01, 1, 1k are all short; beyond four digits a power of ten. */
+/** A tick of an axis: 0.01, 1 and 10,000 are short enough; beyond, a power of ten. */
 export function formatTick(value: number): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e5 || size < 1e-3) return minus(shortExponent(value.toExponential()));
-  return minus(String(Number(value.toPrecision(6))));
+  return minus(size >= 1000 ? group.format(value) : String(Number(value.toPrecision(6))));
 }
 
 const UNITS: readonly [seconds: number, name: string][] = [

@@ -4,6 +4,7 @@ import type { Column } from "./lines";
 /** The union of the runs' steps, and for each run where its own buckets went. */
 export interface Alignment {
   step: number[];
+
   /** Spread a run's column over the union: undefined where the step is another run's, so that its line goes on. */
   spread: (run: number, column: Column) => Column;
 }

@@ -34,15 +34,19 @@ export function compareCharts(runs: readonly Compared[]): { step: number[]; char
     const columns = runs.map((run) => run.series.metrics[key]);
     const known = columns.filter((column) => column !== undefined);
     const log = key !== "clip_coefficient" && known.some(fitsLogAxis) && known.every((column) => fitsLogAxis(column) || column.max.every((value) => value === null));
-    const lines: Line[] = runs.flatMap((run, index) => {
+    const lines: Line[] = runs.flatMap((run, index): Line[] => {
       const column = columns[index];
-      return column === undefined ? [] : [{ label: run.name, color: run.color, style: "band" as const, high: spread(index, column.max), low: spread(index, column.min) }];
+      if (column === undefined) return [];
+      const look = { label: run.name, color: run.color, nonFinite: spread(index, column.non_finite) as number[] };
+      // a coefficient swings between 0 and 1 at every step: bands of several runs would hide each other
+      if (key === "clip_coefficient") return [{ ...look, style: "line", high: spread(index, column.mean) }];
+      return [{ ...look, style: "band", high: spread(index, column.max), low: spread(index, column.min) }];
     });
     if (key === "global_norm") lines.push(...thresholds(runs, spread));
     const nonFinite: Marks[] = runs.map((run, row) => ({ step: nonFiniteSteps(run.series.step, run.series.metrics[key]), color: run.color, row }));
     const overlay: Overlay = { events: flags, nonFinite: key === "clip_coefficient" ? [] : nonFinite };
     const summary = runs.map((run) => `${run.name}: ${words.summary(title, peakOf(run.series.metrics[key]), lastOf(run.series.metrics[key]), 0)}`).join(". ");
-    return { key, title, height, lines, overlay, summary, hint: log ? words.logHint : "", axis: key === "clip_coefficient" ? "unit" : log ? "log" : "linear" };
+    return { key, title, height, lines, overlay, summary, hint: key === "clip_coefficient" ? words.meanHint : log ? words.logHint : "", axis: key === "clip_coefficient" ? "unit" : log ? "log" : "linear" };
   });
   return { step, charts };
 }

@@ -13,6 +13,10 @@ export interface Line {
   style: "band" | "line" | "dashed";
   high: Column;
   low?: Column;
+  /** A share of steps, said as a percentage. */
+  share?: boolean;
+  /** How many non-finite values each point stands for: said where there is no finite one. */
+  nonFinite?: readonly number[];
   /** Drawn, but not named in the chart's legend. */
   unlisted?: boolean;
 }
@@ -44,11 +48,11 @@ export function toSeries(lines: readonly Line[], color: (token: string) => strin
   const bands: uPlot.Band[] = [];
   for (const line of lines) {
     const stroke = color(line.color);
-    if (line.style === "dashed") series.push({ stroke, width: 1.25, dash: [5, 4], points: { show: false } });
-    else if (line.style === "line") series.push({ stroke, width: 1.75, points: { size: 4, space: 24 } });
+    if (line.style === "dashed") series.push({ stroke, width: 1.25, dash: [5, 4], points: { show: false }, pxAlign: 0 });
+    else if (line.style === "line") series.push({ stroke, width: 1.75, points: { size: 4, space: 24 }, pxAlign: 0 });
     else {
       const at = series.length;
-      series.push({ stroke, width: 1.1, points: { size: 4, space: 24 } }, { stroke, width: 1.1, points: { show: false } });
+      series.push({ stroke, width: 1.1, points: { size: 4, space: 24 }, pxAlign: 0 }, { stroke: withAlpha(stroke, 0.6), width: 0.9, points: { show: false }, pxAlign: 0 });
       bands.push({ series: [at, at + 1], fill: withAlpha(stroke, 0.3) });
     }
   }

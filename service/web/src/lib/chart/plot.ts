@@ -31,7 +31,7 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
   return {
     width: spec.width,
     height: spec.height,
-    padding: [12, 10, 0, 0],
+    padding: [12, 22, 0, 0],
     legend: { show: false },
     series,
     bands,

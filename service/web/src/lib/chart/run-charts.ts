@@ -30,7 +30,7 @@ export function runCharts(series: SeriesBuffer, events: readonly Event[], gaps: 
   charts.push(chart("norm", words.norm, words.normHint, fitsLogAxis(norm) ? "log" : "linear", 230, normLines, nonFinite(norm), norm));
   charts.push(chart("loss", words.loss, fitsLogAxis(loss) && positive(loss) ? words.logHint : "", fitsLogAxis(loss) && positive(loss) ? "log" : "linear", 170, band(words.loss, "--chart-loss", loss), nonFinite(loss), loss));
   const clip: Line[] = band(words.clipCoefficient, "--chart-coefficient", coefficient);
-  if (rate) clip.push({ label: words.clipRate, color: "--chart-rate", style: "line", high: rollingRate(rate.mean, series.bucket) });
+  if (rate) clip.push({ label: words.clipRate, color: "--chart-rate", style: "line", share: true, high: rollingRate(rate.mean, series.bucket) });
   charts.push(chart("clip", words.clip, "", "unit", 150, clip, common, coefficient));
   charts.push(chart("lr", words.lr, "", "linear", 130, lr ? [{ label: words.lr, color: "--chart-lr", style: "line", high: lr.mean }] : [], common, lr));
   return charts;
@@ -50,7 +50,7 @@ function chart(key: string, title: string, hint: string, axis: AxisKind, height:
 }
 
 function band(label: string, color: string, columns: MetricColumns | undefined): Line[] {
-  return columns === undefined ? [] : [{ label, color, style: "band", high: columns.max, low: columns.min }];
+  return columns === undefined ? [] : [{ label, color, style: "band", high: columns.max, low: columns.min, nonFinite: columns.non_finite }];
 }
 
 function positive(columns: MetricColumns | undefined): boolean {
