@@ -3,6 +3,8 @@
 Types are spelled out here rather than imported, so that a later change of the service cannot change what this did.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -12,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 Time = sa.DateTime(timezone=True)
-NonFinite = sa.Double().with_variant(sa.REAL(), "sqlite")
+NonFinite: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
 
 
 def upgrade() -> None:
@@ -39,7 +41,7 @@ def downgrade() -> None:
         op.drop_table(table)
 
 
-def _of_run(table: str) -> tuple[sa.Column, sa.ForeignKeyConstraint]:
+def _of_run(table: str) -> tuple[sa.Column[Any], sa.ForeignKeyConstraint]:
     """What makes a table one about a run: its key begins with the run, and goes when the run goes."""
     return (
         sa.Column("run_id", sa.Uuid(), nullable=False),
@@ -67,6 +69,7 @@ def _create_runs() -> None:
         sa.Column("loss", NonFinite, nullable=True),
         sa.Column("clip_rate", sa.Double(), nullable=True),
         sa.Column("max_norm", NonFinite, nullable=True),
+        sa.Column("already_clipped", sa.Boolean(), nullable=False),
         sa.Column("sparkline", sa.LargeBinary(), nullable=True),
         sa.Column("event_revision", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(

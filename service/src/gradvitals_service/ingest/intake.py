@@ -27,6 +27,7 @@ from gradvitals_service.series.codec import ChunkColumns, encode_columns
 from gradvitals_service.series.sparkline import Sparkline
 
 EncodedChunk = tuple[bytes, bytes]
+FLAG_ALREADY_CLIPPED = 8
 PUBLISHED_COLUMNS = ("step", "global_norm", "loss", "clip_coefficient", "max_norm", "lr", "flags")
 
 
@@ -168,6 +169,7 @@ def _set_figures(run: Run, frames: ChunkColumns) -> None:
     run.last_step = int(columns["step"][-1])
     run.global_norm = float(columns["global_norm"][-1])
     run.max_norm = float(columns["max_norm"][-1])
+    run.already_clipped = bool(columns["flags"][-1] & FLAG_ALREADY_CLIPPED)
     run.clip_rate = float(np.mean(columns["clip_coefficient"] < 1))
     logged = np.flatnonzero(columns["flags"] & FLAG_LOSS)
     if len(logged):

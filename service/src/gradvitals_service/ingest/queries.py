@@ -92,20 +92,19 @@ def read_snapshot(session: Session, key: StreamKey) -> Snapshot | None:
 
 def save_stream(session: Session, key: StreamKey, head: StreamHead, snapshot: Snapshot | None) -> None:
     """Write how far the stream is now, and the state of its detectors if one is given."""
-    values = {"next_frame": head.next_frame, "last_step": head.last_step, "layout_id": head.layout_id}
+    values: dict[str, Any] = {"next_frame": head.next_frame, "last_step": head.last_step, "layout_id": head.layout_id}
     if snapshot is not None:
         values |= {"detector_state": snapshot.state, "detector_frame": snapshot.frame}
-    table = Stream.__table__
     if head.exists:
-        session.connection().execute(update(table).where(*_of_stream(Stream, key)).values(values))
+        session.connection().execute(update(Stream).where(*_of_stream(Stream, key)).values(values))
     else:
-        session.connection().execute(insert(table).values(key.columns() | values))
+        session.connection().execute(insert(Stream).values(key.columns() | values))
 
 
 def insert_chunk(session: Session, key: StreamKey, values: dict[str, Any], received_at: datetime) -> None:
     """Store the frames of one chunk."""
     row = key.columns() | values | {"received_at": received_at}
-    session.connection().execute(insert(StoredChunk.__table__).values(row))
+    session.connection().execute(insert(StoredChunk).values(row))
 
 
 def insert_gaps(session: Session, key: StreamKey, lost: Sequence[LostRange]) -> None:
@@ -122,7 +121,7 @@ def insert_gaps(session: Session, key: StreamKey, lost: Sequence[LostRange]) -> 
         for piece in lost
     ]
     if rows:
-        session.connection().execute(insert(Gap.__table__), rows)
+        session.connection().execute(insert(Gap), rows)
 
 
 def layout_size(session: Session, run_id: UUID, layout_id: str) -> int:

@@ -36,6 +36,7 @@ class Run(Base):
     loss: Mapped[NonFiniteFloat | None]
     clip_rate: Mapped[float | None]  # over the newest chunk's frames
     max_norm: Mapped[NonFiniteFloat | None]
+    already_clipped: Mapped[bool]  # somebody clips before us, so that the norms say nothing about health
     sparkline: Mapped[bytes | None] = mapped_column(LargeBinary)  # see series/sparkline.py
     event_revision: Mapped[int]  # counts every change of an event of this run
 

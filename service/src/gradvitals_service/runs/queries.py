@@ -49,7 +49,14 @@ def declare_run(session: Session, run_id: UUID, project_id: UUID, new: RunDeclar
         "versions": new.versions,
         "last_seen_at": now,
     }
-    fresh = {"run_id": run_id, "project_id": project_id, "created_at": now, "state": "running", "event_revision": 0}
+    fresh = {
+        "run_id": run_id,
+        "project_id": project_id,
+        "created_at": now,
+        "state": "running",
+        "already_clipped": False,
+        "event_revision": 0,
+    }
     made = insert_if_absent(session, Run, fresh | said)
     run = lock_run(session, run_id)
     if made:
@@ -100,7 +107,7 @@ def _has_everything(session: Session, attempt: Attempt) -> bool:
     """Whether each monitor's frames have all come, or are known to be lost."""
     arrived = select(Stream.monitor, Stream.next_frame)
     arrived = arrived.where(Stream.run_id == attempt.run_id, Stream.attempt_id == attempt.attempt_id)
-    counts = {monitor: next_frame for monitor, next_frame in session.execute(arrived)}
+    counts = {row.monitor: row.next_frame for row in session.execute(arrived)}
     return all(counts.get(name, 0) >= monitor["made"] for name, monitor in attempt.monitors.items())
 
 

@@ -1,0 +1,177 @@
+"""The command ``gradvitals-service``: serve, migrate, demo, replay, link."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from gradvitals_service import migrating
+from gradvitals_service._version import __version__
+from gradvitals_service.alerts.apprise_channel import InvalidChannelError
+from gradvitals_service.auth.tokens import load_tokens
+from gradvitals_service.database import make_engine
+from gradvitals_service.logs import configure_logs
+from gradvitals_service.serving import CannotServeError, serve, sqlite_path
+from gradvitals_service.settings import Settings
+
+app = typer.Typer(
+    name="gradvitals-service",
+    help="Stores, judges and shows the gradients of training runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8765 unless set, 0 takes a free one.")]
+DatabaseOption = Annotated[str | None, typer.Option(help="SQLite or PostgreSQL URL; SQLite in the data folder if absent.")]
+
+
+@app.command("serve")
+def serve_command(
+    host: HostOption = None,
+    port: PortOption = None,
+    database_url: DatabaseOption = None,
+    base_path: Annotated[str | None, typer.Option(help="Path under which a reverse proxy shows the service.")] = None,
+    alert: Annotated[list[str] | None, typer.Option(help="Apprise URL that critical events go to; repeatable.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; only 1 for now.", min=1)] = 1,
+) -> None:
+    """Run the service, and print a link that opens the dashboard once."""
+    if workers > 1:
+        _fail("--workers above 1 is not possible with SQLite, which serves one process; for PostgreSQL start several")
+    with _plain_errors():
+        settings = _settings(
+            host=host, port=port, database_url=database_url, base_path=base_path, alert=tuple(alert) if alert else None
+        )
+        configure_logs(settings.log_format)
+        serve(settings)
+
+
+@app.command("migrate")
+def migrate_command(database_url: DatabaseOption = None) -> None:
+    """Bring the database up to date; safe when two do it at once."""
+    with _plain_errors():
+        settings = _settings(database_url=database_url)
+        configure_logs(settings.log_format)
+        if path := sqlite_path(settings.database_url):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        engine = make_engine(settings.database_url)
+        try:
+            migrating.upgrade(engine)
+        finally:
+            engine.dispose()
+        print("the database is up to date")
+
+
+@app.command("demo")
+def demo_command(
+    host: HostOption = None,
+    port: PortOption = None,
+    database_url: DatabaseOption = None,
+    exit_when_done: Annotated[bool, typer.Option("--exit", help="End after the comparison.")] = False,
+) -> None:
+    """Train a GRU with and without clipping, and show what was found; needs torch and the gradvitals client."""
+    from gradvitals_service.demo import run_demo  # the training is needed by nothing else
+
+    with _plain_errors():
+        settings = _settings(host=host, port=port, database_url=database_url)
+        code = run_demo(settings.host, settings.port, settings.database_url, exit_when_done)
+    raise typer.Exit(code)
+
+
+@app.command("replay")
+def replay_command(
+    traces: Annotated[Path, typer.Argument(help="Folder of recorded traces.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="JSON file to write the events to.")],
+) -> None:
+    """Run the detectors over a folder of traces, and write the events that they find."""
+    from gradvitals_service.health.replay import replay  # needed by nothing else
+
+    with _plain_errors():
+        replay(traces, out)
+
+
+@app.command("link")
+def link_command() -> None:
+    """Print a fresh one-time login link for the service that runs here."""
+    with _plain_errors():
+        settings = _settings()
+        path = settings.state_dir / "service.json"
+        try:
+            url = str(json.loads(path.read_text())["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            _fail(f"no service of yours runs here: {path} is not there; start one with `gradvitals-service serve`")
+        print(_fresh_link(url, load_tokens(settings).read))
+
+
+def _fresh_link(url: str, token: str) -> str:
+    """Ask the running service; the token leaves this process only to the address in the user's own file."""
+    if not url.startswith(("http://", "https://")):
+        _fail(f"the service's file names {url!r}, which is no web address")
+    request = urllib.request.Request(f"{url}/api/v1/login-codes", method="POST")  # noqa: S310  # checked above
+    request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # checked above
+            return str(json.load(answer)["url"])
+    except urllib.error.HTTPError as refusal:
+        _fail(f"the service at {url} refused: {refusal.reason}")
+    except OSError:
+        _fail(f"the service at {url} does not answer; start one with `gradvitals-service serve`")
+
+
+def _settings(**given: Any) -> Settings:
+    """The command line over the environment over defaults; an option that was not given says nothing."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, found['loc'])) or 'settings'}: {found['msg']}" for found in error.errors()]
+        _fail("; ".join(problems).replace("Value error, ", ""))
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """One line instead of a traceback for what a person can put right, and silence for Ctrl-C."""
+    try:
+        yield
+    except (CannotServeError, InvalidChannelError) as error:
+        _fail(str(error))
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
+        _fail(f"the database cannot be used: {reason[0] if reason else type(error).__name__}")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"gradvitals-service: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """Stores, judges and shows the gradients of training runs."""
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
