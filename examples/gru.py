@@ -101,12 +101,14 @@ def train(
     project: str = "demo",
     name: str | None = None,
     mode: str | None = None,
+    url: Any = None,
     on_step: OnStep | None = None,
 ) -> Result:
     """Train from the weights of ``seed`` on the batches of ``seed``, clipping at ``max_norm`` (None: not at all).
 
-    ``on_step(step, loss, global_norm, clipped)`` is called after each step. Sets torch to one thread, as the path of an
-    unstable training depends on the order of its sums. Ends early once the loss has not been finite for 100 steps.
+    ``mode`` and ``url`` go to ``gradvitals.init``; ``on_step(step, loss, global_norm, clipped)`` is called after each
+    step. Sets torch to one thread, since the path of an unstable training depends on the order of its sums. Ends early
+    once the loss has not been finite for 100 steps.
     """
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -116,7 +118,7 @@ def train(
 
     name = name or ("gru, not clipped" if max_norm is None else f"gru, clipped at {max_norm:g}")
     config = {"seed": seed, "max_norm": max_norm, "peak_lr": PEAK_LEARNING_RATE, "batch_size": BATCH_SIZE}
-    run = gradvitals.init(project=project, name=name, config=config, mode=mode)
+    run = gradvitals.init(project=project, name=name, config=config, mode=mode, url=url)
     monitor = run.watch(model, optimizer, max_norm=max_norm)  # clips and measures inside optimizer.step()
 
     for step in range(steps):
