@@ -128,7 +128,8 @@ def _skipped(arrays: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
     weights = arrays["param_norms"]
     stayed = np.zeros(len(weights), np.bool_)
     stayed[:-1] = np.all(weights[1:] == weights[:-1], axis=1)
-    return np.logical_and(stayed, ~np.isfinite(arrays["global_norm"]))
+    skipped: NDArray[np.bool_] = stayed & ~np.isfinite(arrays["global_norm"])
+    return skipped
 
 
 def _chunks(trace: Trace) -> list[tuple[int, int]]:

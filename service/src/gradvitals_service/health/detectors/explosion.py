@@ -72,8 +72,8 @@ HARM_FRAMES = 3
 """Losses whose median must be worse: one bad batch after a large norm proves nothing."""
 
 LR_JUMP = 3.0
-"""A learning rate this many times higher than ever before explains a worse loss better than the data does. Warm-up grows
-by less from step to step, and a restart returns to a rate that was there before."""
+"""A learning rate this many times higher than ever before explains a worse loss better than the data does. Warm-up
+grows by less from step to step, and a restart returns to a rate that was there before."""
 
 RAMP = math.log(10.0)
 """Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is

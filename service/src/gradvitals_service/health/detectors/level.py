@@ -109,3 +109,43 @@ class FadingRecord:
     def unpack(self, data: bytes, offset: int) -> int:
         (self.value,) = struct.unpack_from("<d", data, offset)
         return offset + 8
+
+
+class LossTrend:
+    """Means of the loss over blocks of frames: at the start, at present, and over a longer past."""
+
+    def __init__(self, present_memory: float, past_memory: float) -> None:
+        self._present_memory = present_memory
+        self._past_memory = past_memory
+        self._sum = 0.0
+        self._count = 0
+        self.start = math.nan
+        self.now = math.nan
+        self.usual = math.nan
+
+    def push(self, loss: float) -> None:
+        """Take one loss of the block; a non-finite one is left out."""
+        if math.isfinite(loss):
+            self._sum += loss
+            self._count += 1
+
+    def begin_block(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def close_block(self, disturbed: bool) -> None:
+        """Take the block's mean; a disturbed one says nothing about the past."""
+        if self._count == 0:
+            return
+        mean = self._sum / self._count
+        if math.isnan(self.start):
+            self.start = self.now = self.usual = mean
+        self.now += (mean - self.now) / self._present_memory
+        if not disturbed:
+            self.usual += (mean - self.usual) / self._past_memory
+
+    def pack(self) -> bytes:
+        return struct.pack("<dIddd", self._sum, self._count, self.start, self.now, self.usual)
+
+    def unpack(self, data: bytes, offset: int) -> int:
+        self._sum, self._count, self.start, self.now, self.usual = struct.unpack_from("<dIddd", data, offset)
+        return offset + 36

@@ -1,0 +1,72 @@
+"""Know which groups go without gradient now and then, so that a habit is not taken for a death.
+
+Rare embeddings, heads that are trained in turn and experts that the router passes over get exactly zero for some time
+and come back. Counted in blocks of frames, as their caller counts.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradvitals_service.health.detectors.state import one_more, pack_arrays, unpack_arrays
+
+PATIENCE = 4
+"""A group that got nothing at all for some time, and came back, must stay away this many times longer than ever
+before."""
+
+PAUSE_ONCE_IN = math.log(1e6)
+"""How rare a pause must be, given the share of frames on which the group usually gets gradient (one in a million)."""
+
+HIT_MEMORY = 32.0
+"""Blocks over which it is averaged how often a group gets gradient."""
+
+
+class Pauses:
+    """For each group, how often it gets gradient, how long it has been without, and how long it once was."""
+
+    def __init__(self, group_count: int, block_frames: int) -> None:
+        self._block_frames = block_frames
+        self._hits = np.zeros(group_count, np.uint8)  # frames of this block with gradient
+        self._hit_rate = np.zeros(group_count, np.float32)  # usual share of frames with gradient
+        self._now = np.zeros(group_count, np.uint16)  # blocks in a row without any gradient
+        self._longest = np.zeros(group_count, np.uint16)  # longest such pause that the group came back from
+
+    def begin_block(self) -> None:
+        self._hits[:] = 0
+
+    def push(self, group_norms: NDArray[np.float32]) -> None:
+        """Count one finite frame."""
+        self._hits += group_norms > 0.0
+
+    def count(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
+        """Close a block for the groups that are ``alive``; the pauses of frozen and of dead groups are no habit."""
+        returned = gets_some & alive & (self._now > 0)
+        self._longest[returned] = np.maximum(self._longest, self._now)[returned]
+        self._now[:] = np.where(gets_some | ~alive, np.uint16(0), one_more(self._now))
+
+    def learn(self, alive: NDArray[np.bool_], blocks: int) -> None:
+        """Take a block that is no trouble into the habit, as the ``blocks``-th."""
+        weight = np.float32(1.0 / min(float(blocks), HIT_MEMORY))
+        moved = self._hit_rate + (self._hits / np.float32(self._block_frames) - self._hit_rate) * weight
+        self._hit_rate[:] = np.where(alive, moved, self._hit_rate)
+
+    def expect_gradient(self, groups: NDArray[np.bool_]) -> None:
+        """These groups ought to get gradient on every frame, though they never did."""
+        self._hit_rate[groups] = 1.0
+
+    def beyond_habit(self) -> NDArray[np.bool_]:
+        """True for groups that get some gradient, or have been without for longer than is known of them."""
+        pause = self._now.astype(np.int64)
+        often = np.minimum(self._hit_rate.astype(np.float64), 0.999)
+        unlikely = pause * self._block_frames * -np.log1p(-often) > PAUSE_ONCE_IN
+        return (pause == 0) | (unlikely & (pause >= PATIENCE * self._longest.astype(np.int64)))
+
+    def _arrays(self) -> tuple[NDArray[np.generic], ...]:
+        return self._hits, self._hit_rate, self._now, self._longest
+
+    def pack(self) -> bytes:
+        return pack_arrays(self._arrays())
+
+    def unpack(self, data: bytes, offset: int) -> int:
+        return unpack_arrays(self._arrays(), data, offset)
