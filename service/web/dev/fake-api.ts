@@ -14,7 +14,7 @@ export function fakeApi(): Plugin {
     name: "fake-api",
     apply: "serve",
     configureServer(server) {
-      const timer = setInterval(tick, 500);
+      const timer = setInterval(tick, 500).unref();
       server.httpServer?.on("close", () => clearInterval(timer));
       server.middlewares.use((request, response, next) => {
         const url = new URL(request.url ?? "/", "http://localhost");

@@ -1,0 +1,42 @@
+import { describe, expect, test } from "vitest";
+import type { Event, Health, RunSummary } from "./model";
+import { applyEvent, applyRun, arrange } from "./overview";
+
+const run = (id: string, health: Health): RunSummary => ({ run_id: id, health, sparkline: { step: [], min: [], max: [], non_finite: [] }, last_step: null, global_norm: null }) as unknown as RunSummary;
+const ids = (runs: RunSummary[] | null) => runs?.map((run) => run.run_id);
+
+describe("the list of runs", () => {
+  const [calm, odd, sick] = [run("calm", "healthy"), run("odd", "warning"), run("sick", "critical")];
+
+  test("puts what needs a person first", () => expect(ids(arrange([calm, odd, sick]))).toEqual(["sick", "odd", "calm"]));
+
+  test("keeps rows in their places when the service sorts equals otherwise", () => {
+    const [a, b] = [run("a", "healthy"), run("b", "healthy")];
+    expect(ids(arrange([b, a], [a, b]))).toEqual(["a", "b"]);
+  });
+
+  test("shows a run that was not there before its equals", () => {
+    const [a, b] = [run("a", "healthy"), run("b", "healthy")];
+    expect(ids(arrange([a, b], [a]))).toEqual(["b", "a"]);
+  });
+
+  test("moves a run up when it falls ill", () => {
+    expect(ids(applyRun([odd, calm], { ...calm, health: "critical" }))).toEqual(["calm", "odd"]);
+  });
+
+  test("does not invent a run that it has not read", () => expect(applyRun([calm], sick)).toBeNull());
+});
+
+describe("the list of events", () => {
+  const event = (id: string, revision: number) => ({ event_id: id, revision }) as Event;
+
+  test("shows each event once, in its newest revision", () => {
+    const updated = applyEvent([event("a", 1), event("b", 1)], event("b", 2));
+    expect(updated.map(({ event_id, revision }) => [event_id, revision])).toEqual([["a", 1], ["b", 2]]);
+    expect(applyEvent(updated, event("b", 1))).toEqual(updated);
+  });
+
+  test("begins with the newest and stays short", () => {
+    expect(applyEvent([event("a", 1)], event("b", 1), 1)).toEqual([event("b", 1)]);
+  });
+});
