@@ -18,7 +18,10 @@ from gradvitals.transport import Transport
 RUN_ID = "0199a3c2-7d10-7abc-8def-000000000001"
 ATTEMPT_ID = "0199a3c2-7d10-7abc-8def-000000000002"
 LAYOUT = Layout(
-    (Layer("weight", "linear", (2, 2), 4, "float32", 0, True), Layer("bias", "linear", (2,), 2, "float32", 0, True))
+    (
+        Layer("weight", "linear", (2, 2), 4, "float32", 0, True),
+        Layer("bias", "linear", (2,), 2, "float32", 0, True),
+    )
 )
 OTHER_LAYOUT = Layout((Layer("weight", "conv", (3,), 3, "float32", 0, True),))
 

@@ -1,4 +1,4 @@
-"""A service on a real loopback socket, for tests of the client: it stores like MemoryTransport and misbehaves on command."""
+"""A service on a real loopback socket: it stores as MemoryTransport does and misbehaves on command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scripted:
 
 
 class FakeService:
-    """``store`` holds what arrived. ``answer_next`` scripts answers; while ``hanging``, requests are read and not answered."""
+    """``store`` holds what arrived. While ``hanging`` is set, requests are read and not answered."""
 
     def __init__(self, port: int = 0, store: MemoryTransport | None = None) -> None:
         self.store = store or MemoryTransport()

@@ -59,7 +59,7 @@ class OfflineRoute:
 class SearchedRoute:
     """The service that ``find`` finds, looked for again every 5 s; another answer makes another transport."""
 
-    absence = "no service is known yet; frames wait in memory until `gradvitals-service serve` runs here (or set GRADVITALS_URL)"
+    absence = "no service is known: start `gradvitals-service serve` or set GRADVITALS_URL; frames wait in memory"
 
     def __init__(
         self,

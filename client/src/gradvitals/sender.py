@@ -117,9 +117,9 @@ class Sender:
     # The sender's thread.
 
     def _work(self) -> None:
-        while not self._delivered.is_set():
+        while True:
             pause = self._try_round()
-            if self._closing.is_set() and self._is_hopeless():
+            if self._delivered.is_set() or (self._closing.is_set() and self._is_hopeless()):
                 return
             if not self._failures:
                 self._wake.wait(pause)

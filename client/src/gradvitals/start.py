@@ -50,8 +50,8 @@ def init(
 
     ``project`` is the team's space, else GRADVITALS_PROJECT, else "default". ``name`` is for people and need not be
     unique. ``config`` is a mapping, a namespace or a dataclass; what looks like a secret is left out. A resume passes
-    ``run_id`` and, as ``step``, the number of its first step. ``mode`` is online, offline or disabled; it clips in each.
-    ``url`` is where to send; in tests it may be a transport such as MemoryTransport.
+    ``run_id`` and, as ``step``, the number of its first step. ``mode`` is online, offline or disabled; it clips in
+    each. ``url`` is where to send; in tests it may be a transport such as MemoryTransport.
     """
     settings = read_settings(project=project, mode=mode, url=url if isinstance(url, str) else None)
     first_step = _check_step(step)

@@ -1,0 +1,93 @@
+"""Frames, layouts and chunks beyond the golden file."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from client.building import ATTEMPT_ID, LAYOUT, OTHER_LAYOUT, frame
+
+from gradvitals.frames import FLAG_LOSS, Chunk, Layer, Layout, LostRange, clamp_to_float32, decode_chunk, encode_chunk
+
+
+def sent(*frames, lost=(), first=0):
+    """The body of a chunk as the service would unpack it."""
+    return msgspec.msgpack.decode(encode_chunk(Chunk(ATTEMPT_ID, "main", LAYOUT, first, frames, lost)))
+
+
+class TestLayout:
+    def test_equal_layers_have_the_same_id(self):
+        assert Layout(LAYOUT.layers).layout_id == LAYOUT.layout_id
+
+    def test_the_order_of_layers_matters(self):
+        assert Layout(LAYOUT.layers[::-1]).layout_id != LAYOUT.layout_id
+
+    def test_a_large_layer_hashes_in_the_smallest_encoding(self):
+        layer = Layer("w", "m", (70_000, 2), 140_000, "float32", 0, True)
+        assert msgspec.msgpack.encode(70_000) == b"\xce\x00\x01\x11\x70"
+        assert len(Layout((layer,)).layout_id) == 32
+
+    def test_is_declared_with_all_its_fields(self):
+        assert LAYOUT.to_json()["layers"][1] == {
+            "name": "bias",
+            "module": "linear",
+            "shape": (2,),
+            "numel": 2,
+            "dtype": "float32",
+            "parameter_group": 0,
+            "trainable": True,
+        }
+
+
+class TestEncodeChunk:
+    def test_says_nothing_of_what_no_frame_has(self):
+        assert {"param_norms", "scalars", "details", "lost"}.isdisjoint(sent(frame(0)))
+
+    def test_a_loss_sets_its_flag_and_an_absent_one_does_not(self):
+        with_loss, without = frame(0), frame(1)
+        with_loss.loss = math.nan
+        flags = np.frombuffer(sent(with_loss, without)["flags"], "<u4")
+        assert flags.tolist() == [FLAG_LOSS, 0]
+
+    def test_nothing_but_lost_frames_is_an_empty_chunk(self):
+        body = sent(lost=[LostRange(0, 5, "queue_full", 10, 14)], first=5)
+        assert (body["n"], body["first"], body["step"], body["layer_norms"]) == (0, 5, b"", b"")
+        assert body["lost"] == [{"first": 0, "n": 5, "reason": "queue_full", "first_step": 10, "last_step": 14}]
+
+    def test_the_presence_bitmap_has_a_second_byte_from_the_ninth_frame_on(self):
+        frames = [frame(step) for step in range(9)]
+        frames[8].scalars["accuracy"] = 0.5
+        assert sent(*frames)["scalars"]["accuracy"]["present"] == b"\x00\x01"
+
+    def test_what_was_encoded_is_decoded(self):
+        original = frame(7)
+        original.loss, original.scalars, original.batch_id = 0.5, {"accuracy": 0.25}, "b"
+        original.non_finite = [(1, 2, 3)]
+        original.param_norms = np.array([1.0, 2.0], dtype=np.float32)
+        lost = (LostRange(0, 7, "refused", 0, 6),)
+        body = encode_chunk(Chunk(ATTEMPT_ID, "main", LAYOUT, 7, [original], lost))
+        read = decode_chunk(body, {LAYOUT.layout_id: LAYOUT})
+        assert (read.first, read.end, read.lost) == (7, 8, lost)
+        got = read.frames[0]
+        assert (got.step, got.loss, got.scalars, got.batch_id) == (7, 0.5, {"accuracy": 0.25}, "b")
+        assert got.non_finite == [(1, 2, 3)]
+        assert got.layer_norms.tolist() == [3.0, 4.0]
+        assert got.param_norms.tolist() == [1.0, 2.0]
+
+    def test_a_chunk_of_another_layout_is_not_decoded(self):
+        body = encode_chunk(Chunk(ATTEMPT_ID, "main", LAYOUT, 0, [frame(0)]))
+        with pytest.raises(KeyError):
+            decode_chunk(body, {OTHER_LAYOUT.layout_id: OTHER_LAYOUT})
+
+
+class TestClampToFloat32:
+    def test_a_finite_number_stays_finite(self):
+        clamped = clamp_to_float32(np.array([1e39, -1e300, 1.5]))
+        assert clamped.tolist() == [float(np.finfo(np.float32).max), float(np.finfo(np.float32).min), 1.5]
+
+    def test_infinity_and_nan_stay_what_they_are(self):
+        clamped = clamp_to_float32(np.array([np.inf, -np.inf, np.nan]))
+        assert clamped[:2].tolist() == [math.inf, -math.inf]
+        assert math.isnan(clamped[2])

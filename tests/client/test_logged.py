@@ -1,0 +1,143 @@
+"""Values logged for a step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from client.building import frame
+
+from gradvitals.logged import LoggedValues
+
+
+def unexpected(name, fault):
+    raise AssertionError(name) from fault
+
+
+def read(values: LoggedValues):
+    got = frame(0)
+    values.read_into(got, unexpected)
+    return got
+
+
+class FakeDeviceTensor:
+    """A tensor on a device, which is read only when someone waits for it."""
+
+    class device:  # noqa: N801 -- as torch spells it
+        type = "cuda"
+
+    def __init__(self, value: float, reads: list[float]) -> None:
+        self.value = value
+        self.reads = reads
+
+    def numel(self) -> int:
+        return 1
+
+    def detach(self):
+        return self
+
+    def clone(self):
+        return FakeDeviceTensor(self.value, self.reads)
+
+    def __float__(self) -> float:
+        self.reads.append(self.value)
+        return self.value
+
+
+@pytest.mark.parametrize("value", [2.5, np.float32(2.5), np.array(2.5), torch.tensor(2.5), torch.tensor([2.5])])
+def test_a_single_number_of_any_kind_is_kept(value):
+    logged = LoggedValues()
+    logged.add("accuracy", value)
+    assert read(logged).scalars == {"accuracy": 2.5}
+
+
+@pytest.mark.parametrize("value", ["2.5", b"2", None, [1.0], {"a": 1}, torch.ones(2), np.ones(3), 1 + 2j])
+def test_anything_else_is_a_type_error_that_names_it(value):
+    with pytest.raises(TypeError, match="'image'"):
+        LoggedValues().add("image", value)
+
+
+def test_the_loss_goes_to_its_own_column():
+    logged = LoggedValues()
+    logged.add("loss", 0.75)
+    got = read(logged)
+    assert (got.loss, got.scalars) == (0.75, {})
+
+
+def test_several_values_become_their_mean():
+    logged = LoggedValues()
+    for value in (1.0, 2.0, 6.0):
+        logged.add("loss", value)
+    assert read(logged).loss == 3.0
+
+
+def test_a_nan_wins_over_the_others():
+    logged = LoggedValues()
+    logged.add("loss", 1.0)
+    logged.add("loss", math.nan)
+    assert math.isnan(read(logged).loss)
+
+
+def test_an_integer_beyond_floats_is_infinite():
+    logged = LoggedValues()
+    logged.add("tokens", 10**400)
+    assert read(logged).scalars == {"tokens": math.inf}
+
+
+def test_merged_values_count_as_logged_in_one_step():
+    first, second = LoggedValues(), LoggedValues()
+    first.add("loss", 1.0)
+    second.add("loss", 2.0)
+    first.merge(second)
+    assert read(first).loss == 1.5
+
+
+def test_a_tensor_with_a_history_is_read_without_it():
+    weight = torch.ones(1, requires_grad=True)
+    logged = LoggedValues()
+    logged.add("loss", (weight * 3).sum())
+    assert read(logged).loss == 3.0
+
+
+def test_a_tensor_on_the_host_keeps_the_value_it_had_when_it_was_logged():
+    total = torch.tensor(1.0)
+    logged = LoggedValues()
+    logged.add("total", total)
+    total += 1
+    assert read(logged).scalars == {"total": 1.0}
+
+
+def test_a_device_tensor_is_read_only_at_the_hand_over():
+    reads: list[float] = []
+    logged = LoggedValues()
+    logged.add("loss", FakeDeviceTensor(0.5, reads))
+    assert reads == []
+    assert read(logged).loss == 0.5
+    assert reads == [0.5]
+
+
+def test_a_device_tensor_keeps_the_value_it_had_when_it_was_logged():
+    loss = FakeDeviceTensor(0.5, [])
+    logged = LoggedValues()
+    logged.add("loss", loss)
+    loss.value = 9.0  # as a captured graph's next replay does
+    assert read(logged).loss == 0.5
+
+
+def test_a_value_that_cannot_be_read_costs_only_itself():
+    class Broken(FakeDeviceTensor):
+        def clone(self):
+            return self
+
+        def __float__(self) -> float:
+            raise RuntimeError("device lost")
+
+    logged, faults = LoggedValues(), []
+    logged.add("loss", Broken(0.0, []))
+    logged.add("accuracy", 0.5)
+    got = frame(0)
+    logged.read_into(got, lambda name, fault: faults.append((name, str(fault))))
+    assert faults == [("loss", "device lost")]
+    assert (got.loss, got.scalars) == (None, {"accuracy": 0.5})
