@@ -1,4 +1,4 @@
-"""A service under test, and the wire's words to speak with it. Values are plain lists; everything has a harmless default."""
+"""A service under test, and the wire's words to speak with it. Everything has a harmless default."""
 
 import hashlib
 import struct

@@ -31,6 +31,7 @@ class CannotServeError(Exception):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; raises CannotServeError before anything has changed."""
+    os.umask(0o077)  # the database and its journal are for their owner alone
     listener = listen(settings.host, settings.port)
     with contextlib.closing(listener), hold_database(settings.database_url):
         prepare_database(settings.database_url)

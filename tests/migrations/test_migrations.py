@@ -1,0 +1,103 @@
+"""The migrations make the tables that the models describe, can be taken back, and stand two that run at once."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
+
+from gradvitals_service import migrating
+from gradvitals_service.app import create_app  # noqa: F401  # importing it makes every table known
+from gradvitals_service.database import Base, make_engine
+
+TABLES = {"projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries"}
+
+
+@pytest.fixture
+def engine(empty_database_url: str) -> Iterator[Engine]:
+    engine = make_engine(empty_database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_the_models_equal_the_migrations(engine: Engine) -> None:
+    migrating.upgrade(engine)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_the_comparison_would_notice_a_difference(engine: Engine) -> None:
+    migrating.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE runs DROP COLUMN owner"))
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) != []
+
+
+def test_every_table_is_there_after_the_upgrade_and_gone_after_the_downgrade(engine: Engine) -> None:
+    migrating.upgrade(engine)
+    assert set(inspect(engine).get_table_names()) - {"alembic_version"} == TABLES
+    migrating.downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    migrating.upgrade(engine)
+    assert set(inspect(engine).get_table_names()) - {"alembic_version"} == TABLES
+
+
+def test_a_database_is_current_only_after_the_upgrade(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert not migrating.is_current(connection)
+    migrating.upgrade(engine)
+    with engine.connect() as connection:
+        assert migrating.is_current(connection)
+
+
+def test_two_that_migrate_at_once_both_succeed(empty_database_url: str) -> None:
+    barrier = threading.Barrier(2)
+    failures: list[Exception] = []
+
+    def migrate() -> None:
+        engine = make_engine(empty_database_url)
+        try:
+            barrier.wait(timeout=10)
+            migrating.upgrade(engine)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=migrate) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert failures == []
+    engine = make_engine(empty_database_url)
+    with engine.connect() as connection:
+        assert migrating.is_current(connection)
+        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE events (in_the_way integer)"))
+    with pytest.raises(Exception, match="events"):
+        migrating.upgrade(engine)
+    assert set(inspect(engine).get_table_names()) - {"alembic_version"} == {"events"}
+
+
+def test_every_table_about_a_run_begins_its_key_with_it_and_points_at_runs_alone() -> None:
+    for name in TABLES - {"projects", "runs", "deliveries"}:
+        table = Base.metadata.tables[name]
+        assert [column.name for column in table.primary_key][0] == "run_id", name
+        assert {key.target_fullname for key in table.foreign_keys} == {"runs.run_id"}, name
+
+
+def test_each_revision_has_a_readable_name_and_they_form_one_line() -> None:
+    scripts = ScriptDirectory.from_config(migrating.alembic_config())
+    revisions = list(scripts.walk_revisions())
+    assert len(scripts.get_heads()) == 1
+    assert all(len(Path(revision.path).stem.split("_")) >= 3 for revision in revisions)
