@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradvitals.cpu_norms import ROW, ROWS_JOINED
 from gradvitals.errors import ConfigurationError
-from gradvitals.norms import ROW, ROWS_JOINED, as_norm_type, distinct, gradient_norms
+from gradvitals.norms import as_norm_type, distinct, gradient_norms
 
 SIZES = [1, 2, ROW - 1, ROW, ROW + 1, 3 * ROW, 3 * ROW + 7, ROWS_JOINED * ROW, 2 * ROWS_JOINED * ROW + 5]
 NORM_TYPES = [0.5, 1.0, 2.0, 3.0, math.inf]
@@ -128,7 +129,8 @@ class TestRange:
     def test_a_finite_gradient_has_a_finite_norm(self, norm_type, scale, size):
         values = torch.full((size,), scale)
         assert gradient_norms([values], norm_type).layer_norms.item() == pytest.approx(
-            reference(values, norm_type), rel=1e-5 if norm_type == 1 else 1e-6
+            reference(values, norm_type),
+            rel=2e-5 if norm_type == 1 else 1e-6,  # torch adds absolute values up one by one
         )
 
     def test_the_global_norm_is_finite_where_it_exceeds_single_precision(self):

@@ -234,7 +234,7 @@ class Monitor:
         """(layer, NaN, Inf) of each bad layer, on the step on which it begins. None elsewhere, and not on the CPU."""
         if not norms.global_norm.is_cpu:
             return None  # looking would wait for the device
-        was_finite, self._was_finite = self._was_finite, bool(torch.isfinite(norms.global_norm))
+        was_finite, self._was_finite = self._was_finite, math.isfinite(float(norms.global_norm))
         if self._was_finite or not was_finite:
             return None
         measured = self._watched.measured
@@ -349,12 +349,13 @@ def _refuse_what_comes_later(group_by: object, scaler: object, on_non_finite: st
         )
 
 
-def _read(*values: Tensor | float) -> list[npt.NDArray[np.float64]]:
+def _read(*values: Tensor | float) -> list[npt.NDArray[Any]]:
     """Bring values to the host together, each as a vector: the one place that waits for a device, once a step."""
     tensors = [value.detach().reshape(-1) for value in values if isinstance(value, Tensor)]
-    device = tensors[0].device
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    together = torch.cat([tensor.to(device, dtype) for tensor in tensors]).cpu().numpy()
-    ends = np.cumsum([tensor.numel() for tensor in tensors])
-    pieces = iter(np.split(together, ends[:-1]))
-    return [next(pieces) if isinstance(value, Tensor) else np.array([value], np.float64) for value in values]
+    elsewhere = [tensor.device for tensor in tensors if not tensor.is_cpu]
+    if elsewhere:
+        dtype = torch.float32 if elsewhere[0].type == "mps" else torch.float64
+        together = torch.cat([tensor.to(elsewhere[0], dtype) for tensor in tensors]).cpu()
+        tensors = list(torch.split(together, [tensor.numel() for tensor in tensors]))
+    pieces = iter(tensors)
+    return [next(pieces).numpy() if isinstance(value, Tensor) else np.array([value]) for value in values]

@@ -71,10 +71,12 @@ class _Attached:
 
     def __init__(self, hook: Callable[..., Arguments | None] | None = None) -> None:
         self._hook = hook
+        self._uncompiled = torch.compiler.disable(hook) if hook else None  # type: ignore[no-untyped-call]  # torch's
 
-    @torch.compiler.disable  # a compiled step calls this as it is: there is nothing here to compile
     def __call__(self, *args: Any) -> Any:
-        return self._hook(*args) if self._hook else None
+        # A compiled step must call the hook, not compile it. Elsewhere the guard would cost more than a small clip.
+        hook = self._uncompiled if torch.compiler.is_compiling() else self._hook
+        return hook(*args) if hook else None
 
     def __reduce__(self) -> tuple[type[_Attached], tuple[()]]:
         return _Attached, ()
