@@ -54,7 +54,7 @@ class Run:
     ) -> None:
         self._declaration = declaration
         self._attempt = attempt
-        self._first_step = self._step = first_step
+        self._first_step = first_step
         self._announcer = announcer
         self._sender = sender
         self._route = route
@@ -88,7 +88,8 @@ class Run:
     @property
     def step(self) -> int:
         """The number of the coming step: what a checkpoint saved now passes as ``init(step=)`` when it is resumed."""
-        return self._step
+        main = next(iter(self._monitors.values()), None)
+        return self._first_step if main is None else main.step
 
     def watch(
         self,
@@ -131,9 +132,10 @@ class Run:
             on_non_finite=on_non_finite,
             hook=hook,
             step=self._first_step,
+            tell=self._announcer.say,
         )
         self._monitors[name] = monitor
-        facts = WatchedFacts(type(optimizer).__name__, float(norm_type), clip_value, max_norm)
+        facts = WatchedFacts(type(optimizer).__name__, monitor.norm_type, monitor.clip_value, monitor.max_norm)
         self._attempt.monitors = {**self._attempt.monitors, name: facts}
         self._announcer.say(_describe(name, len(monitor.layout.layers), facts))
         return monitor
@@ -210,7 +212,7 @@ class Run:
                 logged.add(name, value)
             except TypeError as error:
                 self._announcer.say_once(f"log {name}", f"run.log: {error}")
-        if step is None or operator.index(step) >= self._step:
+        if step is None or operator.index(step) >= self.step:
             self._coming.merge(logged)
         elif self._sender is not None and not self._sender.amend(operator.index(step), logged):
             self._announcer.say_once("late", f"run.log(step={step}) came too late: that step was sent or never seen")
@@ -221,8 +223,6 @@ class Run:
         self._attempt.overhead = monitor.overhead
         self._attempt.last_step = frame.step
         self._summary.count(frame)
-        if monitor.name == next(iter(self._monitors)):
-            self._step = frame.step + 1
         if frame.step == self._first_step and self._attempt.resumed_from_step is not None:
             frame.flags |= FLAG_SEAM
         if self._attempt.rank != 0:
@@ -243,11 +243,11 @@ class Run:
             return
         self._finished = True
         _open_runs.discard(self)
-        if self._sender is None:
-            return
         for monitor in self._monitors.values():
             monitor.stop_recording()
-        if self._coming and not self._sender.amend(self._step - 1, self._coming):
+        if self._sender is None:
+            return
+        if self._coming and not self._sender.amend(self.step - 1, self._coming):
             self._announcer.say("what was logged after the last step could not be kept: that step was sent already")
         self._attempt.state, self._attempt.exception = state, exception
         self._sender.close(timeout_seconds)
@@ -260,7 +260,7 @@ class Run:
 
 
 def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
-    what = f"{layers} layers of {monitor} ({facts.optimizer})"
+    what = f"{layers} layer{'' if layers == 1 else 's'} of {monitor} ({facts.optimizer})"
     if facts.max_norm is not None and not math.isinf(facts.max_norm):
         limit = f"max_norm={facts.max_norm:g}"
     elif facts.clip_value is not None:
