@@ -67,13 +67,24 @@ export class Connection {
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         watchdog.heard();
-        for (const message of parser.push(part.value)) this.#options.onMessage(message);
+        for (const message of parser.push(part.value)) this.#hand(message);
       }
       return "ended";
     } catch {
       return opened ? "ended" : "failed"; // a refused or broken connection; the caller tries again
     } finally {
       watchdog.stop();
+    }
+  }
+
+  /** A listener's mistake is the page's, not the line's: it is reported, and the stream goes on. */
+  #hand(message: SseMessage): void {
+    try {
+      this.#options.onMessage(message);
+    } catch (mistake) {
+      queueMicrotask(() => {
+        throw mistake;
+      });
     }
   }
 

@@ -2,6 +2,7 @@
 import { Connection } from "./connection";
 import type { Event, LiveFrames, LiveMessage, RunLive } from "./model";
 import { router } from "./router.svelte";
+import { isRunId } from "./routes";
 import type { SseMessage } from "./sse";
 
 type Listener = (message: LiveMessage) => void;
@@ -18,7 +19,8 @@ class Live {
   watch(runs: readonly string[], listener: Listener): () => void {
     this.#connection?.close();
     this.#listener = listener;
-    const query = runs.length === 0 ? "" : `?runs=${runs.map(encodeURIComponent).join(",")}`;
+    const known = runs.filter(isRunId);
+    const query = known.length === 0 ? "" : `?runs=${known.join(",")}`;
     let opens = 0;
     const connection = new Connection({
       url: `/api/v1/live${query}`,

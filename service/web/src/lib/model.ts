@@ -46,7 +46,7 @@ export interface RunLive {
   state: RunState;
   health: Health;
   created_at: string;
-  last_seen_at: string | null;
+  last_seen_at: string;
   last_step: number | null;
   global_norm: WireNumber | null;
   loss: WireNumber | null;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { comparePath, overviewPath, parseRoute, runPath, safeLink } from "./routes";
+import { comparePath, isRunId, overviewPath, parseRoute, runPath, safeLink } from "./routes";
 
 const route = (address: string) => {
   const { pathname, search } = new URL(address, "http://host");
@@ -26,6 +26,10 @@ describe("addresses", () => {
     expect(route("/runs/x?from=-1&to=1e9")).toMatchObject({ from: null, to: null });
     expect(route("/runs/%E0%A4%A")).toMatchObject({ view: "run", id: "%E0%A4%A" });
     expect(route("/admin")).toEqual({ view: "not_found", path: "/admin" });
+  });
+
+  test("a run's id is a UUID", () => {
+    expect(["018f0000-0000-7000-8000-000000000001", "nope", "../018f0000-0000-7000-8000-000000000001"].map(isRunId)).toEqual([true, false, false]);
   });
 
   test("only addresses of the web become links", () => {

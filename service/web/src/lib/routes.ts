@@ -44,6 +44,11 @@ export function comparePath(runs: readonly string[]): string {
   return `/compare?runs=${runs.map(encodeURIComponent).join(",")}`;
 }
 
+/** Run ids are UUIDs; anything else is known to lead nowhere without asking. */
+export function isRunId(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+}
+
 /** Only addresses of the web may become links: a run's owner writes them, and "javascript:" is one too. */
 export function safeLink(address: unknown): string | null {
   if (typeof address !== "string") return null;

@@ -3,6 +3,7 @@ import { ApiError, isAbort, type Api } from "./api";
 import type { Event, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
 import { applyEvent } from "./overview";
 import { router } from "./router.svelte";
+import { isRunId } from "./routes";
 import { SeriesBuffer } from "./series";
 import { throttle } from "./throttle";
 
@@ -48,6 +49,10 @@ export class RunView {
   }
 
   async load(points = 1000): Promise<void> {
+    if (!isRunId(this.id)) {
+      this.error = new ApiError("not_found", this.id);
+      return;
+    }
     await this.#try(async () => {
       const signal = this.#signal;
       const [run, answer, events] = await Promise.all([
