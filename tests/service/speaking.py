@@ -47,7 +47,7 @@ def layout_id(layers: Sequence[dict[str, Any]] = LAYERS) -> str:
     return hashlib.blake2b(canonical, digest_size=16).hexdigest()
 
 
-def chunk(attempt_id: UUID, first: int, n: int, **changes: Any) -> dict[str, Any]:
+def chunk(attempt_id: UUID, first: int, n: int, /, **changes: Any) -> dict[str, Any]:
     """A chunk's map: frames ``first`` to ``first + n`` at the steps of the same numbers, each with norms 3 and 4.
 
     ``changes`` replace keys; a list of numbers for a column is packed as the wire wants it.
@@ -85,7 +85,7 @@ class ServiceUnderTest:
             **settings,
         )
         self.app: FastAPI = create_app(self.settings)
-        self.client = TestClient(self.app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False)
+        self.client = TestClient(self.app, base_url="http://127.0.0.1:8765", follow_redirects=False)
         self.ingest = {"Authorization": f"Bearer {INGEST_TOKEN}"}
         self.read = {"Authorization": f"Bearer {READ_TOKEN}"}
 
@@ -141,7 +141,7 @@ class Speaker:
         """PUT a layout."""
         return self.service.put(f"{self.path}/layouts/{layout_id(layers)}", {"layers": list(layers)})
 
-    def chunk(self, first: int, n: int, **changes: Any) -> dict[str, Any]:
+    def chunk(self, first: int, n: int, /, **changes: Any) -> dict[str, Any]:
         """The map of a chunk of this attempt."""
         return chunk(self.attempt_id, first, n, **changes)
 
@@ -151,7 +151,7 @@ class Speaker:
         headers = self.service.ingest | {"Content-Type": CHUNK_TYPE}
         return self.service.client.post(f"{self.path}/chunks", content=content, headers=headers)
 
-    def send(self, first: int, n: int, **changes: Any) -> Any:
+    def send(self, first: int, n: int, /, **changes: Any) -> Any:
         """POST a chunk that must be taken."""
         answer = self.post(self.chunk(first, n, **changes))
         assert answer.status_code == 200, answer.text

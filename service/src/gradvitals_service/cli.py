@@ -83,7 +83,9 @@ def demo_command(
 
     with _plain_errors():
         settings = _settings(host=host, port=port, database_url=database_url)
-        code = run_demo(settings.host, settings.port, settings.database_url, exit_when_done)
+        code = run_demo(
+            host=settings.host, port=settings.port, database_url=settings.database_url, exit_when_done=exit_when_done
+        )
     raise typer.Exit(code)
 
 

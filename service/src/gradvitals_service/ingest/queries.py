@@ -141,7 +141,7 @@ def read_layers(session: Session, run_id: UUID, layout_id: str) -> list[LayerDec
     return unpack_layers(session.connection().execute(statement).scalar_one())
 
 
-def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[Row[Any]]:
+def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[Row[*tuple[Any, ...]]]:
     """The stream's chunks that hold frames at or after ``frame``, in order, one at a time."""
     table = StoredChunk.__table__.c
     statement = select(table.first, table.n, table.layout_id, table.columns, table.layer_columns)
@@ -149,7 +149,7 @@ def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[Row[An
     yield from session.connection().execute(statement, execution_options={"yield_per": 16})
 
 
-def chunk_with(session: Session, key: StreamKey, frame: int) -> Row[Any] | None:
+def chunk_with(session: Session, key: StreamKey, frame: int) -> Row[*tuple[Any, ...]] | None:
     """The chunk that holds one frame of the stream."""
     table = StoredChunk.__table__.c
     statement = select(table.first, table.n, table.layout_id, table.columns, table.layer_columns)
@@ -157,10 +157,11 @@ def chunk_with(session: Session, key: StreamKey, frame: int) -> Row[Any] | None:
     return session.connection().execute(statement).one_or_none()
 
 
-def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> StreamKey | None:
-    """The stream of the newest earlier attempt of the same rank, if that has sent to this monitor."""
+def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> tuple[StreamKey, str] | None:
+    """The stream of the newest earlier attempt of the same rank that has sent frames, and its newest layout."""
     statement = (
-        select(Attempt.attempt_id)
+        select(Stream.attempt_id, Stream.layout_id)
+        .select_from(Attempt)
         .join(Stream, (Stream.run_id == Attempt.run_id) & (Stream.attempt_id == Attempt.attempt_id))
         .where(
             Attempt.run_id == attempt.run_id,
@@ -173,8 +174,8 @@ def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> StreamKe
         .order_by(Attempt.started_at.desc(), Attempt.attempt_id.desc())
         .limit(1)
     )
-    found = session.scalar(statement)
-    return StreamKey(attempt.run_id, found, monitor) if found else None
+    found = session.execute(statement).one_or_none()
+    return (StreamKey(attempt.run_id, found.attempt_id, monitor), found.layout_id) if found else None
 
 
 def find_event(session: Session, run_id: UUID, event_id: UUID) -> Event | None:
