@@ -51,7 +51,7 @@ class DemoError(Exception):
 
 
 def run_demo(
-    *, host: str = "127.0.0.1", port: int = 8765, database_url: str | None = None, exit_when_done: bool = False
+    host: str = "127.0.0.1", port: int = 8765, database_url: str | None = None, exit_when_done: bool = False
 ) -> int:
     """Show it all and go on serving until Ctrl-C; gives the exit code.
 
