@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from fastapi import FastAPI
 
@@ -14,12 +15,16 @@ from gradvitals_service.auth import routes as auth_routes
 from gradvitals_service.auth.guards import BodyLimit, HostGuard, SecurityHeaders, allowed_hosts
 from gradvitals_service.auth.login import LoginCodes
 from gradvitals_service.auth.tokens import load_tokens
+from gradvitals_service.dashboard import routes as dashboard_routes
 from gradvitals_service.dashboard.hub import Hub
+from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.database import make_engine, make_session_factory
 from gradvitals_service.errors import add_error_handlers
+from gradvitals_service.health import routes as health_routes
 from gradvitals_service.ingest import routes as ingest_routes
 from gradvitals_service.ingest.writer import Writer
 from gradvitals_service.runs import routes as run_routes
+from gradvitals_service.series import routes as series_routes
 from gradvitals_service.settings import Settings
 
 
@@ -54,13 +59,16 @@ def base_url(settings: Settings) -> str:
     """How people reach this service, without a slash at the end."""
     if settings.public_url:
         return settings.public_url.rstrip("/")
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # heard everywhere
+    host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}{settings.base_path.rstrip('/')}"
 
 
 @asynccontextmanager
 async def _live(app: FastAPI) -> AsyncIterator[None]:
     """Start what works in the background; at the end, write what was accepted before the database is let go."""
+    app.state.started_at = datetime.now(UTC)
+    app.state.summaries = Summaries(app.state.session_factory, app.state.started_at)
     app.state.writer.start()
     app.state.dispatcher.start()
     try:
@@ -87,4 +95,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(run_routes.declaring)
     app.include_router(run_routes.reading)
     app.include_router(ingest_routes.router)
+    app.include_router(dashboard_routes.router)
+    app.include_router(series_routes.router)
+    app.include_router(health_routes.router)
     app.include_router(page.router)

@@ -24,6 +24,10 @@ class Channel(Protocol):
     def name(self) -> str:
         """What deliveries are addressed to; the same after a restart."""
 
+    @property
+    def description(self) -> str:
+        """What a person is told of it at the start."""
+
     def send(self, message: Message) -> None:
         """Deliver within a bounded time or raise ChannelError."""
 

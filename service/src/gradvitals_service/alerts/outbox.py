@@ -83,7 +83,7 @@ def mark_failed(session: Session, taken: Lease, error: str, now: datetime) -> No
 
 def delay_after(tries: int) -> timedelta:
     """How long to wait after ``tries`` failures: 5 s, 15 s, 45 s, ... and from the seventh on an hour."""
-    return min(FIRST_DELAY * 3 ** min(tries - 1, 10), LONGEST_DELAY)
+    return min(FIRST_DELAY * int(3 ** min(tries - 1, 10)), LONGEST_DELAY)
 
 
 def _delivery(delivery_id: UUID, opened: Event, channel: str, message: Message) -> Delivery:

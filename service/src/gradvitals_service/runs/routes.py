@@ -1,7 +1,6 @@
 """Declare runs, attempts and layouts; read one run."""
 
 import asyncio
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -11,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gradvitals_service.auth.scopes import require_ingest, require_read
 from gradvitals_service.bodies import check_storable, read_json
+from gradvitals_service.clock import MomentDep
 from gradvitals_service.database import SessionDep
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.health.schemas import EventRead
@@ -79,9 +79,9 @@ async def declare_layout(run_id: UUID, layout_id: LayoutIdPath, request: Request
 
 
 @reading.get("/{run_id}", response_model=RunRead)
-def read_run(run_id: UUID, session: SessionDep) -> WireJSONResponse:
+def read_run(run_id: UUID, session: SessionDep, moment: MomentDep) -> WireJSONResponse:
     """Everything about one run but its frames."""
-    return WireJSONResponse(read_run_detail(session, run_id, datetime.now(UTC)))
+    return WireJSONResponse(read_run_detail(session, run_id, moment))
 
 
 def _take_heartbeat(

@@ -1,7 +1,6 @@
-"""Say how a run is: the state and health that people see, and everything that is known about one run."""
+"""Tell how a run is: its summary for the overview, and everything that is known about it."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -11,29 +10,14 @@ from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.runs import queries
 from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.schemas import AttemptRead, MonitorRead, RunRead, RunSummary, SparklineRead
+from gradvitals_service.runs.standing import CALM, URGENCIES, Moment, health_of, state_of
 from gradvitals_service.series.sparkline import Sparkline, empty_columns
 
-UNREACHABLE_AFTER = timedelta(seconds=30)
 
-
-def state_seen(state: str, last_seen_at: datetime, now: datetime) -> str:
-    """``unreachable`` is a run that says it goes on but has not been heard for 30 s."""
-    silent = now - last_seen_at > UNREACHABLE_AFTER
-    return "unreachable" if state in ("running", "paused") and silent else state
-
-
-def health_seen(open_events: Sequence[Event], last_step: int | None) -> str:
-    """The worst that is open; information worries nobody; without a frame nothing is known."""
-    severities = {event.severity for event in open_events}
-    for severity in ("critical", "warning"):
-        if severity in severities:
-            return severity
-    return "unknown" if last_step is None else "healthy"
-
-
-def summarise(run: Run, project: str, open_events: Sequence[Event], now: datetime) -> RunSummary:
+def summarise(run: Run, project: str, open_events: Sequence[Event], moment: Moment) -> RunSummary:
     """One run as the overview shows it."""
     sparkline = Sparkline.from_bytes(run.sparkline).columns() if run.sparkline else empty_columns()
+    urgency = max((URGENCIES[event.severity] for event in open_events), default=CALM)
     return RunSummary.model_validate(
         {
             "run_id": run.run_id,
@@ -42,8 +26,8 @@ def summarise(run: Run, project: str, open_events: Sequence[Event], now: datetim
             "owner": run.owner,
             "group": run.group_name,
             "tags": run.tags,
-            "state": state_seen(run.state, run.last_seen_at, now),
-            "health": health_seen(open_events, run.last_step),
+            "state": state_of(run.state, run.last_seen_at < moment.silent_before),
+            "health": health_of(urgency, run.last_step is not None, run.already_clipped),
             "created_at": run.created_at,
             "last_seen_at": run.last_seen_at,
             "last_step": run.last_step,
@@ -57,11 +41,11 @@ def summarise(run: Run, project: str, open_events: Sequence[Event], now: datetim
     )
 
 
-def read_run_detail(session: Session, run_id: UUID, now: datetime) -> RunRead:
+def read_run_detail(session: Session, run_id: UUID, moment: Moment) -> RunRead:
     """Everything about one run but its frames."""
     run = queries.get_run(session, run_id)
     open_events = queries.open_events_of(session, run_id)
-    summary = summarise(run, queries.project_name(session, run.project_id), open_events, now)
+    summary = summarise(run, queries.project_name(session, run.project_id), open_events, moment)
     frames, lost = queries.count_frames(session, run_id)
     return RunRead(
         **dict(summary),

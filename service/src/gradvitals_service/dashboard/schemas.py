@@ -1,0 +1,43 @@
+"""The JSON of the overview and of the live stream."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.runs.schemas import RunSummary
+from gradvitals_service.wirejson import WireNumber
+
+
+class HealthTotals(BaseModel):
+    """How many runs there are, by health."""
+
+    healthy: int
+    warning: int
+    critical: int
+    not_measurable: int
+    unknown: int
+
+
+class DashboardRead(BaseModel):
+    """One page of runs, the urgent ones first, and the newest events."""
+
+    now: datetime = Field(description="the service's clock")
+    totals: HealthTotals = Field(description="of all runs of the project and text asked for, whatever their state")
+    runs: list[RunSummary]
+    next_cursor: str | None = Field(description="give it back as `cursor` for the next page")
+    events: list[EventRead] = Field(description="the newest 50")
+
+
+class LiveFrames(BaseModel):
+    """Frames that were just committed; columns of equal length."""
+
+    run_id: str
+    monitor: str
+    rank: int
+    step: list[int]
+    global_norm: list[WireNumber]
+    loss: list[WireNumber | None] = Field(description="null where none was logged")
+    clip_coefficient: list[WireNumber]
+    max_norm: list[WireNumber]
+    lr: list[WireNumber]

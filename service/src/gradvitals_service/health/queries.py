@@ -1,0 +1,50 @@
+"""Every statement that reads events."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import Subquery, case, func, select
+from sqlalchemy.orm import Session, aliased
+
+from gradvitals_service.health.models import Event
+from gradvitals_service.runs.models import Run
+from gradvitals_service.runs.standing import CALM, URGENCIES
+
+URGENCY = case(URGENCIES, value=Event.severity, else_=CALM)
+
+
+def newest_events(
+    session: Session,
+    limit: int,
+    *,
+    run_id: UUID | None = None,
+    project_id: UUID | None = None,
+    status: str | None = None,
+) -> Sequence[Event]:
+    """The events that opened last, newest first: of one run, of one project, or of all."""
+    statement = select(Event).order_by(Event.opened_at.desc(), Event.event_id).limit(limit)
+    if run_id is not None:
+        statement = statement.where(Event.run_id == run_id)
+    if project_id is not None:
+        statement = statement.join(Run, Run.run_id == Event.run_id).where(Run.project_id == project_id)
+    if status is not None:
+        statement = statement.where(Event.status == status)
+    return session.scalars(statement).all()
+
+
+def open_events(session: Session, run_ids: Collection[UUID], most_per_run: int = 20) -> dict[UUID, list[Event]]:
+    """The open events of several runs in one statement, the most urgent and newest first."""
+    order = (URGENCY.desc(), Event.opened_at.desc(), Event.event_id)
+    place = func.row_number().over(partition_by=Event.run_id, order_by=order).label("place")
+    ranked = select(Event, place).where(Event.run_id.in_(run_ids), Event.status == "open").subquery()
+    event = aliased(Event, ranked)
+    found: dict[UUID, list[Event]] = {run_id: [] for run_id in run_ids}
+    for row in session.scalars(select(event).where(ranked.c.place <= most_per_run).order_by(ranked.c.place)):
+        found[row.run_id].append(row)
+    return found
+
+
+def worst_open_events() -> Subquery:
+    """How urgent the worst open event of each run is that has one: (run_id, urgency)."""
+    worst = select(Event.run_id, func.max(URGENCY).label("urgency")).where(Event.status == "open")
+    return worst.group_by(Event.run_id).subquery()

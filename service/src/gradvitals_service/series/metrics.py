@@ -1,0 +1,36 @@
+"""Say what a metric's name stands for: a column of the chunk, what follows from one, or a logged scalar. Pure."""
+
+import numpy as np
+
+from gradvitals_service.series.codec import Columns, scalar_key
+from gradvitals_service.series.downsample import Column
+
+STANDARD_METRICS = ("global_norm", "loss", "clip_coefficient", "max_norm", "lr")
+_COLUMNS = frozenset((*STANDARD_METRICS, "loss_scale"))
+FLAG_LOSS = 2  # docs/wire.md
+
+
+def metric_column(columns: Columns, name: str) -> Column:
+    """One metric over the frames of a chunk; a name that nobody logged is absent everywhere.
+
+    ``clip_rate`` is 1 on a step that was clipped and 0 on one that was not, so that its mean is the share. A learning
+    rate of NaN says that there is none. A scalar with a column's name is asked for as ``scalar:<name>``.
+    """
+    if name == "clip_rate":
+        coefficient = columns["clip_coefficient"]
+        return Column((coefficient < 1).astype(np.float64), ~np.isnan(coefficient))
+    if name not in _COLUMNS:
+        return _scalar(columns, scalar_key(name))
+    values = columns[name].astype(np.float64)
+    if name == "loss":
+        return Column(values, (columns["flags"] & FLAG_LOSS) != 0)
+    if name == "lr":
+        return Column(values, ~np.isnan(values))
+    return Column(values, np.ones(len(values), np.bool_))
+
+
+def _scalar(columns: Columns, key: str) -> Column:
+    if key not in columns.present:
+        count = len(columns["step"])
+        return Column(np.zeros(count), np.zeros(count, np.bool_))
+    return Column(columns[key].astype(np.float64), columns.present[key])

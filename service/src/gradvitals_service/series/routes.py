@@ -1,0 +1,69 @@
+"""Show measurements: series for charts, and the layers of the newest frame."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from gradvitals_service.auth.scopes import require_read
+from gradvitals_service.database import SessionDep
+from gradvitals_service.errors import MalformedError
+from gradvitals_service.runs.queries import get_run
+from gradvitals_service.series.metrics import STANDARD_METRICS
+from gradvitals_service.series.queries import Line, choose_monitor
+from gradvitals_service.series.reading import read_layers, read_series
+from gradvitals_service.series.schemas import LayersRead, SeriesRead
+from gradvitals_service.wirejson import WireJSONResponse
+
+router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["series"], dependencies=[Depends(require_read)])
+
+MOST_METRICS = 32
+Step = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+
+
+def find_line(
+    session: SessionDep,
+    run_id: UUID,
+    monitor: Annotated[str | None, Query(max_length=128, description="by default `main`, or the first by name")] = None,
+    rank: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+) -> Line:
+    """Whose frames are asked for."""
+    get_run(session, run_id)
+    return Line(run_id, choose_monitor(session, run_id, monitor), rank)
+
+
+def parse_metrics(
+    metrics: Annotated[
+        str, Query(max_length=16_384, description="comma-separated: columns, `clip_rate`, names of logged scalars")
+    ] = ",".join(STANDARD_METRICS),
+) -> list[str]:
+    """The metrics asked for, each once."""
+    names = list(dict.fromkeys(name for name in metrics.split(",") if name))
+    if not 0 < len(names) <= MOST_METRICS:
+        raise MalformedError(f"query.metrics: {len(names)} names, and 1 to {MOST_METRICS} can be asked for")
+    return names
+
+
+LineDep = Annotated[Line, Depends(find_line)]
+
+
+@router.get("/series", response_model=SeriesRead)
+def read_run_series(
+    session: SessionDep,
+    line: LineDep,
+    metrics: Annotated[list[str], Depends(parse_metrics)],
+    points: Annotated[int, Query(ge=1, le=10_000, description="at most this many buckets")] = 1000,
+    from_step: Step = None,
+    to_step: Step = None,
+) -> Response:
+    """Metrics over steps, in buckets that keep every spike. Both ends of the range are included."""
+    if from_step is not None and to_step is not None and to_step < from_step:
+        raise MalformedError(f"query.to_step: {to_step} lies before from_step {from_step}")
+    return WireJSONResponse(read_series(session, line, metrics, points, (from_step, to_step)))
+
+
+@router.get("/layers", response_model=LayersRead)
+def read_run_layers(session: SessionDep, line: LineDep) -> Response:
+    """The layers of the newest frame."""
+    return WireJSONResponse(read_layers(session, line))

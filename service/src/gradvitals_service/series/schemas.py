@@ -1,0 +1,68 @@
+"""The JSON of series and layers."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from gradvitals_service.wirejson import WireNumber
+
+
+class MetricRead(BaseModel):
+    """One metric, a value a bucket: over finite values, null where a bucket has none."""
+
+    min: list[float | None]
+    max: list[float | None]
+    mean: list[float | None]
+    non_finite: list[int] = Field(description="how many values were NaN or infinite")
+
+
+class GapRead(BaseModel):
+    """Frames that will never come; the steps are null where the client did not know them."""
+
+    first_step: int | None
+    last_step: int | None
+    n: int
+    reason: str
+
+
+class AttemptStart(BaseModel):
+    """From which step on an attempt is shown."""
+
+    attempt_id: UUID
+    first_step: int
+
+
+class SeriesRead(BaseModel):
+    """Metrics over the steps asked for; where attempts overlap, the newest is shown."""
+
+    run_id: UUID
+    monitor: str
+    rank: int
+    frames: int = Field(description="frames in the range")
+    bucket: int = Field(description="frames a bucket; 1 = every frame")
+    step: list[int] = Field(description="the first step of each bucket")
+    series: dict[str, MetricRead]
+    gaps: list[GapRead]
+    attempts: list[AttemptStart]
+    last_step: int | None = Field(description="newest step of the run, in the range or not")
+
+
+class LayerRead(BaseModel):
+    """One layer at the newest frame."""
+
+    name: str
+    module: str
+    shape: list[int]
+    numel: int
+    parameter_group: int
+    trainable: bool
+    norm: WireNumber
+    share: float | None = Field(description="of the squared global norm, in [0, 1]")
+    param_norm: float | None = Field(description="norm of the weights when it was last measured")
+
+
+class LayersRead(BaseModel):
+    """The newest frame's layers in their declared order; ``step`` is null before the first frame."""
+
+    step: int | None
+    layers: list[LayerRead]
