@@ -33,9 +33,8 @@ from gradvitals.frames import (
 from gradvitals.layers import Selection, WatchedParameters, require_watchable
 from gradvitals.non_finite import count_non_finite, name_non_finite
 from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms
-from gradvitals.step_hook import StepHook
-
-SMOOTHING = 0.05  # weight of the newest step in ``overhead``
+from gradvitals.overhead import Overhead
+from gradvitals.step_hook import StepHook, with_hooks
 
 _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
 
@@ -74,14 +73,13 @@ class Monitor:
         step: int = 0,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        optimizer = _unwrapped(optimizer)
+        optimizer = with_hooks(optimizer)
         require_watchable(model, optimizer)
         _refuse_what_comes_later(group_by, scaler, on_non_finite)
         self.name = name
         self.norm_type = as_norm_type(norm_type)
         self.clip_value = clip_value
         self.step = step  # of the coming frame
-        self.overhead = 0.0  # share of the time between two steps that was spent here, clipping included
         self._strategy = choose_strategy(max_norm, clip_value, norm_type)
         self._selection = Selection.of(include, exclude)
         self._watched = WatchedParameters(model, optimizer, self._selection)
@@ -100,9 +98,7 @@ class Monitor:
         self._was_finite = True
         self._already_clipped = AlreadyClipped()
         self._told: set[str] = set()
-        self._started: float | None = None  # of the newest step
-        self._spent = 0.0  # in that step
-        self._intervals = 0
+        self._overhead = Overhead()
         self._observes_lbfgs = hook and isinstance(optimizer, torch.optim.LBFGS)
         if self._observes_lbfgs:
             self._strategy, self.clip_value = ObserveOnly(), None
@@ -148,6 +144,11 @@ class Monitor:
             "layer_norms": dict(zip(names, frame.layer_norms.tolist(), strict=True)),
         }
 
+    @property
+    def overhead(self) -> float:
+        """Share of the time between steps that is spent here, clipping included, in [0, 1]; smoothed."""
+        return self._overhead.share
+
     def clip_(self) -> Tensor:
         """Clip and measure now, once before each ``optimizer.step()``; for a monitor made with ``hook=False``.
 
@@ -176,7 +177,7 @@ class Monitor:
     @torch.no_grad()
     def _clip_and_record_(self, *, first_evaluation: bool) -> Tensor:
         """Clip, and make a frame of a step's first evaluation. Raises nothing but what the policy asks for."""
-        started = time.perf_counter()
+        started = self._overhead.begin()
         global_norm, refusal, done = torch.tensor(math.nan), None, False
         try:
             gradients, norms = self._measure()
@@ -196,7 +197,7 @@ class Monitor:
             self.step += 1
             if not self.recording:
                 self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
-        self._count_time(started, first_evaluation=first_evaluation)
+        self._overhead.end(started, new_step=first_evaluation)
         if refusal is not None:
             raise NonFiniteGradientError(refusal)
         return global_norm
@@ -306,17 +307,6 @@ class Monitor:
         except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
             self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
 
-    def _count_time(self, started: float, *, first_evaluation: bool) -> None:
-        spent = time.perf_counter() - started
-        if not first_evaluation:
-            self._spent += spent
-            return
-        if self._started is not None and started > self._started:
-            share = min(self._spent / (started - self._started), 1.0)
-            self._intervals += 1
-            self.overhead += (share - self.overhead) * max(SMOOTHING, 1 / self._intervals)
-        self._started, self._spent = started, spent
-
     def _tell_once(self, about: str, line: str) -> None:
         if about not in self._told:
             self._told.add(about)
@@ -325,15 +315,7 @@ class Monitor:
 
 def monitor_of(optimizer: Optimizer) -> Monitor | None:
     """The monitor that watches ``optimizer`` now, in whichever run; None where there is none."""
-    return _monitors.get(id(_unwrapped(optimizer)))
-
-
-def _unwrapped(optimizer: Optimizer) -> Optimizer:
-    """The optimizer that has hooks: wrappers such as Accelerate's are optimizers without any."""
-    inner = getattr(optimizer, "optimizer", None)
-    if isinstance(inner, Optimizer) and "_optimizer_step_pre_hooks" not in vars(optimizer):
-        return _unwrapped(inner)
-    return optimizer
+    return _monitors.get(id(with_hooks(optimizer)))
 
 
 def _refuse_what_comes_later(group_by: object, scaler: object, on_non_finite: str) -> None:

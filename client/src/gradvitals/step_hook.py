@@ -66,6 +66,14 @@ class StepHook:
         return measured
 
 
+def with_hooks(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that has hooks: a wrapper such as Accelerate's is an optimizer without any."""
+    inner = getattr(optimizer, "optimizer", None)
+    if isinstance(inner, Optimizer) and "_optimizer_step_pre_hooks" not in vars(optimizer):
+        return with_hooks(inner)
+    return optimizer
+
+
 class _Attached:
     """What hangs on the optimizer. A pickled or deep copy does nothing: the copy of an optimizer is not watched."""
 
