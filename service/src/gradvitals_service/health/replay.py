@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
 from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
@@ -46,7 +47,8 @@ def replay(traces: Path, out: Path) -> None:
     """
     files = find_traces(traces)
     detections: dict[str, list[dict[str, Any]]] = {}
-    with Progress(transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for file in progress.track(files, description="replaying"):
             trace = read_trace(file)
             detections[trace.name] = [_as_json(event, trace.layer_names) for event in judge(trace)]
@@ -84,15 +86,17 @@ def read_trace(file: Path) -> Trace:
     """Read NAME.npz and NAME.json."""
     try:
         with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _ARRAYS}
+            arrays = {name: archive[name] for name in _ARRAYS if name in archive}
         side = json.loads(file.with_suffix(".json").read_text())
-        layer_names, max_norm = tuple(map(str, side["layer_names"])), side["max_norm"]
-    except KeyError as error:
-        raise TraceError(f"{file.stem}: {error.args[0]} is missing") from error
-    except (OSError, ValueError, BadZipFile, TypeError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise TraceError(f"{file.stem} cannot be read as a trace: {error}") from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    missing += [name for name in ("layer_names", "max_norm") if name not in side]
+    if missing:
+        raise TraceError(f"{file.stem}: {', '.join(missing)} missing")
+    layer_names = tuple(map(str, side["layer_names"]))
     _check_shapes(file.stem, arrays, len(layer_names))
-    return Trace(file.stem, layer_names, _frames(arrays, max_norm), arrays["requires_grad"] != 0)
+    return Trace(file.stem, layer_names, _frames(arrays, side["max_norm"]), arrays["requires_grad"] != 0)
 
 
 def _check_shapes(name: str, arrays: dict[str, NDArray[Any]], layers: int) -> None:

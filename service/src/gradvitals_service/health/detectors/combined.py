@@ -99,7 +99,7 @@ class Detectors:
             offset = detectors._non_finite.unpack(data, _HEAD.size + group_count)
             offset = detectors._explosion.unpack(data, offset)
             offset = detectors._vanishing.unpack(data, offset)
-        except (struct.error, ValueError) as error:
+        except (struct.error, ValueError, IndexError) as error:
             raise ValueError(f"the detector state is damaged: {error}") from error
         if offset != len(data):
             raise ValueError(f"the detector state has {len(data)} bytes where {offset} were expected")

@@ -5,6 +5,7 @@ doubled since it was last told, when a detector says that its groups changed, an
 looks at frames only, never at how they were split into blocks.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -24,10 +25,10 @@ class Episode:
     start_step: int
     last_step: int  # the newest step that was not healthy
     severity: Severity
-    peak: float
-    usual: float
-    told_peak: float
-    groups: tuple[int, ...] = ()
+    groups: tuple[int, ...]
+    peak: float = math.nan
+    usual: float = math.nan
+    told_peak: float = math.nan
 
     def raise_severity(self, severity: Severity) -> bool:
         """Take on a severity if it is higher; say whether it was."""
@@ -46,7 +47,7 @@ class Episode:
 
     def update(self, kind: Kind, status: Status, message: str, times_usual: float | None = None) -> EventUpdate:
         """What to tell about this episode now."""
-        known = self.usual == self.usual  # NaN: the kind has no usual
+        known = not math.isnan(self.usual)
         return EventUpdate(
             kind=kind,
             status=status,
@@ -86,5 +87,5 @@ def unpack_episode(data: bytes, offset: int) -> tuple[Episode | None, int]:
     start_frame, start_step, last_step, severity, peak, usual, told_peak, count = _HEAD.unpack_from(data, offset + 1)
     behind = offset + 1 + _HEAD.size
     groups = struct.unpack_from(f"<{count}I", data, behind)
-    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], peak, usual, told_peak, groups)
+    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], groups, peak, usual, told_peak)
     return episode, behind + 4 * count

@@ -51,8 +51,11 @@ the data changes; an explosion goes beyond them."""
 RECORD_HALF_LIFE = 1000.0
 """Frames after which half of a record's lead over the level is forgotten."""
 
+KNOWN_FRAMES = 8
+"""Frames after which a level is known well enough for an excess to count as the run's own noise."""
+
 TAIL_PRIOR = 0.7
-"""Mean positive excess assumed before the run has shown its own, that of a fairly heavy tail: in the first frames an
+"""Scale of the tail assumed before the run has shown its own, that of a fairly heavy tail: in the first frames an
 alarm then takes a factor of 10,000, since early transients are large."""
 
 TAIL_PRIOR_WEIGHT = 32.0
@@ -139,11 +142,11 @@ class ExplosionDetector:
         level = self._level.median if len(self._level) else log_norm
         excess = log_norm - level
         harm = self._watch_loss(frame, excess)
-        raised = self._unheard_of(log_norm, excess) or harm or self._ramp(level)
+        ramp = self._ramp(level)
         update = None
         if self.episode is not None:
-            update = self._follow(frame, excess, harm)
-        elif raised:
+            update = self._follow(frame, excess, harm, calm=excess < RAISED and not ramp)
+        elif harm or ramp or self._unheard_of(log_norm, excess):
             update = self._open(frame, level, excess, harm)
         self._learn(frame, log_norm, level, excess)
         return update
@@ -196,24 +199,18 @@ class ExplosionDetector:
         self._calm = 0
         self._harmed = harm
         norm = max(frame.global_norm, self._watch_norm) if harm else frame.global_norm
+        severity = self._severity(frame, excess)
         self.episode = Episode(
-            frame.index,
-            frame.step,
-            frame.step,
-            self._severity(frame, excess),
-            norm,
-            math.exp(level),
-            norm,
-            groups=_largest_groups(frame),
+            frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(level), norm
         )
         return self._tell(frame)
 
-    def _follow(self, frame: FrameView, excess: float, harm: bool) -> EventUpdate | None:
+    def _follow(self, frame: FrameView, excess: float, harm: bool, calm: bool) -> EventUpdate | None:
         """Carry an open event on: severity, peak, or its end."""
         episode = self.episode
         assert episode is not None
         self._harmed |= harm
-        self._calm = self._calm + 1 if excess < RAISED else 0
+        self._calm = self._calm + 1 if calm else 0
         if self._calm == 0:
             episode.last_step = frame.step
         if self._calm >= CALM_FRAMES:
@@ -243,7 +240,8 @@ class ExplosionDetector:
     def _learn(self, frame: FrameView, log_norm: float, level: float, excess: float) -> None:
         """Take the frame into the levels. What belongs to an explosion is not the run's own noise."""
         if self.episode is None:
-            self._tail.push(excess)
+            if len(self._level) >= KNOWN_FRAMES:
+                self._tail.push(excess)
             self._record.push(log_norm, level)
         self._level.push(log_norm)
         if math.isfinite(frame.loss):

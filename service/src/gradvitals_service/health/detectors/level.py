@@ -59,15 +59,17 @@ class RollingWindow:
 
 
 class TailScale:
-    """How far above its level a series strays by itself: the mean of its positive excesses.
+    """How far above its level a series strays by itself.
 
-    If excesses of a log norm fall off exponentially (a power law of the norm, the usual heavy tail), this one number
-    says how rare any excess is: half of the frames lie above the level, and a share exp(-excess / scale) of those above
-    the excess. The estimate begins at a cautious prior and is weighed towards the newest ``memory`` excesses.
+    If excesses of a log norm fall off exponentially (a power law of the norm, the usual heavy tail), one number says
+    how rare any excess is: half of the frames lie above the level, and a share exp(-excess / scale) of those above
+    the excess. It is taken from the mean square of the positive excesses, 2 scale^2, which weighs rare large ones
+    more than the mean would. The estimate begins at a cautious prior and is weighed towards the newest ``memory``
+    excesses.
     """
 
     def __init__(self, prior: float, prior_weight: float, memory: float, largest: float) -> None:
-        self._prior_sum = prior * prior_weight
+        self._prior_sum = 2.0 * prior * prior * prior_weight
         self._prior_weight = prior_weight
         self._keep = 1.0 - 1.0 / memory
         self._largest = largest  # one excess may say no more than this
@@ -77,12 +79,12 @@ class TailScale:
     def push(self, excess: float) -> None:
         """Take one excess; those at or below the level say nothing about the upper tail."""
         if excess > 0.0:
-            self._sum = self._sum * self._keep + min(excess, self._largest)
+            self._sum = self._sum * self._keep + min(excess, self._largest) ** 2
             self._weight = self._weight * self._keep + 1.0
 
     @property
     def scale(self) -> float:
-        return (self._prior_sum + self._sum) / (self._prior_weight + self._weight)
+        return math.sqrt((self._prior_sum + self._sum) / (2.0 * (self._prior_weight + self._weight)))
 
     def pack(self) -> bytes:
         return struct.pack("<dd", self._sum, self._weight)

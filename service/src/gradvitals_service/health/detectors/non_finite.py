@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity, Status
+from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
 
 KIND: Final = "non_finite"
 
@@ -44,45 +44,34 @@ class NonFiniteDetector:
         severity: Severity = "info" if harmless else "critical"
         if self.episode is None:
             self._bad = 1
-            self.episode = Episode(
-                frame.index,
-                frame.step,
-                frame.step,
-                severity,
-                math.nan,
-                math.nan,
-                math.nan,
-                groups=_non_finite_groups(frame),
-            )
-            return self._tell("open")
+            self.episode = Episode(frame.index, frame.step, frame.step, severity, _broken_groups(frame))
+            return self._tell(frame)
         self._bad += 1
         self.episode.last_step = frame.step
-        return self._tell("open") if self.episode.raise_severity(severity) else None
+        return self._tell(frame) if self.episode.raise_severity(severity) else None
 
     def _observe_finite(self) -> EventUpdate | None:
         self._skipped_in_a_row = 0
         self._calm = min(self._calm + 1, CALM_FRAMES)
         if self.episode is None or self._calm < CALM_FRAMES:
             return None
-        update = self._tell("resolved")
+        steps = "1 bad step" if self._bad == 1 else f"{self._bad} bad steps"
+        update = self.episode.update(KIND, "resolved", f"the gradient is finite again after {steps}")
         self.episode = None
         return update
 
-    def _tell(self, status: Status) -> EventUpdate:
+    def _tell(self, frame: FrameView) -> EventUpdate:
         episode = self.episode
         assert episode is not None
-        if status == "resolved":
-            return episode.update(KIND, "resolved", f"the gradient is finite again after {_steps(self._bad)}")
-        if episode.severity == "info":
-            return episode.update(KIND, "open", "the gradient overflowed and the step was skipped, as loss scalers do")
-        if self._skipped_in_a_row >= SKIPPED_IN_A_ROW:
-            return episode.update(
-                KIND,
-                "open",
-                f"the gradient was not finite and the step was skipped {self._skipped_in_a_row} times in a row",
-            )
-        where = f" in {len(episode.groups)} of the layers" if episode.groups else ""
-        return episode.update(KIND, "open", f"the gradient is not finite{where}, and the step was not skipped")
+        broken, of = len(episode.groups), len(frame.group_norms)
+        where = f" in {broken} of {of} layers" if broken else ""
+        if not frame.skipped:
+            message = f"the gradient is not finite{where}, and the step was not skipped"
+        elif self._skipped_in_a_row < SKIPPED_IN_A_ROW:
+            message = f"the gradient overflowed{where} and the step was skipped, as loss scalers do"
+        else:
+            message = f"the gradient was not finite{where}, and {SKIPPED_IN_A_ROW} steps in a row were skipped"
+        return episode.update(KIND, "open", message)
 
     def pack(self) -> bytes:
         return struct.pack("<III", self._calm, self._bad, self._skipped_in_a_row) + pack_episode(self.episode)
@@ -93,11 +82,6 @@ class NonFiniteDetector:
         return offset
 
 
-def _non_finite_groups(frame: FrameView) -> tuple[int, ...]:
-    """The groups that broke; none when the norms of all of them are finite, or none is."""
-    broken = np.flatnonzero(~np.isfinite(frame.group_norms))
-    return tuple(broken.tolist())
-
-
-def _steps(count: int) -> str:
-    return "1 bad step" if count == 1 else f"{count} bad steps"
+def _broken_groups(frame: FrameView) -> tuple[int, ...]:
+    """The groups whose norm is not finite; none where only the global norm overflowed."""
+    return tuple(np.flatnonzero(~np.isfinite(frame.group_norms)).tolist())

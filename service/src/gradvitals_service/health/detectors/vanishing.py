@@ -216,7 +216,7 @@ class VanishingDetector:
         self._open_blocks = 0
         self._loss_before = self._loss.usual
         groups = tuple(np.flatnonzero(self._dead).tolist())
-        self.episode = Episode(frame.index, frame.step, frame.step, "warning", math.nan, math.nan, math.nan, groups)
+        self.episode = Episode(frame.index, frame.step, frame.step, "warning", groups)
         return self._tell()
 
     def _follow(self, frame: FrameView, news: bool) -> EventUpdate | None:
