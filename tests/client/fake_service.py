@@ -33,6 +33,7 @@ class FakeService:
         self.store = store or MemoryTransport()
         self.scripted: deque[Scripted] = deque()
         self.always: Scripted | None = None
+        self.date: str | None = None  # what it says the time is
         self.hanging = threading.Event()
         self.asked = threading.Event()  # set by every request
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -94,6 +95,9 @@ class FakeService:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.body)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return service.date or super().date_time_string(timestamp)
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -78,11 +78,7 @@ class TestFrames:
     def test_two_optimizers_are_two_monitors(self, transport):
         first, second = model_with_gradient(), model_with_gradient()
         with gradvitals.init(url=transport) as run:
-            names = [
-                run.watch(*first).name,
-                run.watch(*second).name,
-                run.watch(*model_with_gradient(), name="critic").name,
-            ]
+            monitors = [run.watch(*first), run.watch(*second), run.watch(*model_with_gradient(), name="critic")]
             take_step(*first)
             take_step(*second)
         assert [monitor.name for monitor in monitors] == ["main", "main-2", "critic"]

@@ -199,7 +199,7 @@ class TestTrouble:
             (2, 3, "refused", 2)
         ]
         assert [line for line in told.lines if "refused" in line] == [
-            "3 frames were refused and given up: 422: loss is wrong"
+            "3 frames refused and given up: 422: loss is wrong"
         ]
 
     def test_an_overflowing_store_gives_up_the_oldest_in_a_counted_gap(self, transport):
@@ -220,7 +220,7 @@ class TestTrouble:
             assert not sender.close(5)
         assert transport.requests == ["run"]
         assert sum("401" in line for line in told.lines) == 1
-        assert sender.outcome() == "3 frames are not sent: 401: the token is wrong"
+        assert sender.outcome() == "not sent: 3 frames: 401: the token is wrong"
 
     def test_an_outage_and_its_end_are_one_line_each(self, transport):
         told = Told()
@@ -301,7 +301,7 @@ class TestClosing:
                 submit(sender, range(3))
                 assert service.asked.wait(10)
                 assert not sender.close(0.2)
-                assert sender.outcome().startswith("3 frames are not sent")
+                assert sender.outcome().startswith("not sent: 3 frames")
 
     def test_a_back_off_ends_when_the_run_does(self, transport):
         told = Told()
@@ -317,7 +317,7 @@ class TestClosing:
             submit(sender, range(3))
             assert not sender.close(60)
             assert sender.outcome() == (
-                "3 frames are not sent: offline: frames are held in memory only and end with this process"
+                "not sent: 3 frames: offline: frames are held in memory only and end with this process"
             )
 
 

@@ -39,6 +39,11 @@ class Announcer:
             self.say(line)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 frame``, ``2,000 frames``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def printable(line: str) -> str:
     """One line without control characters, which could move a terminal's cursor or rewrite what was said."""
     clean = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in line)

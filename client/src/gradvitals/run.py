@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gradvitals.announce import Announcer
+from gradvitals.announce import Announcer, counted
 from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import FLAG_SEAM, Frame
@@ -260,7 +260,7 @@ class Run:
 
 
 def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
-    what = f"{layers} layer{'' if layers == 1 else 's'} of {monitor} ({facts.optimizer})"
+    what = f"{counted(layers, 'layer')} of {monitor} ({facts.optimizer})"
     if facts.max_norm is not None and not math.isinf(facts.max_norm):
         limit = f"max_norm={facts.max_norm:g}"
     elif facts.clip_value is not None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from gradvitals.announce import Announcer
+from gradvitals.announce import Announcer, counted
 from gradvitals.declarations import Attempt, RunDeclaration
 from gradvitals.errors import (
     ChunkRefusedError,
@@ -109,10 +109,11 @@ class Sender:
         """What became of the frames, in words."""
         counts = self._store.counts().values()
         waiting, lost = sum(count.waiting for count in counts), sum(count.lost for count in counts)
-        given_up = f", {lost:,} of them given up" if lost else ""
+        given_up = f", {counted(lost, 'frame')} given up" if lost else ""
         if self._delivered.is_set():
             return f"everything was sent{given_up}"
-        return f"{waiting:,} frames are not sent{given_up}: {self._problem or 'the service is slow'}"
+        unsent = f"not sent: {counted(waiting, 'frame')}" if waiting else "the service was not told of the end"
+        return f"{unsent}{given_up}: {self._problem or 'it takes too long'}"
 
     # The sender's thread.
 
@@ -223,7 +224,9 @@ class Sender:
             if not chunk.frames:  # what was lost is refused as well: there is nothing that could be sent instead
                 raise SendingStoppedError(str(refusal)) from refusal
             self._store.give_up(chunk, "refused")
-            self._announcer.say_once("refused", f"{len(chunk.frames)} frames were refused and given up: {refusal}")
+            self._announcer.say_once(
+                "refused", f"{counted(len(chunk.frames), 'frame')} refused and given up: {refusal}"
+            )
             return
         if not chunk.end <= answer.next <= self._store.counts()[chunk.monitor].made:
             raise ServiceUnavailableError(f"the service acknowledged {answer.next} frames, {chunk.end} were sent")

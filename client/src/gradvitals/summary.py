@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from gradvitals.announce import counted
 from gradvitals.frames import Frame
 
 
@@ -31,14 +32,10 @@ class Summary:
         """``1,000 steps, 12.5 % clipped, largest global norm 31.4 at step 17, 1 event``."""
         if not self.steps:
             return "no step was seen"
-        parts = [f"{self.steps:,} step{_s(self.steps)}", f"{100 * self.clipped / self.steps:.1f} % clipped"]
+        parts = [counted(self.steps, "step"), f"{100 * self.clipped / self.steps:.1f} % clipped"]
         if self.largest_norm_step is not None:
             parts.append(f"largest global norm {self.largest_norm:.4g} at step {self.largest_norm_step}")
         if self.non_finite:
             parts.append(f"{self.non_finite:,} non-finite")
-        parts.append(f"{events or 'no'} event{_s(events)}")
+        parts.append(counted(events, "event") if events else "no events")
         return ", ".join(parts)
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

@@ -262,6 +262,8 @@ def _reason(error: Exception) -> str:
         return "the connection was refused or the host cannot be reached"
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "it took too long"
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return "the connection broke off"
     return str(error).split(": ")[-1]
 
 

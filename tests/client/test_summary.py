@@ -1,0 +1,32 @@
+"""The line that a run ends with."""
+
+from __future__ import annotations
+
+import math
+
+from client.building import frame
+
+from gradvitals.summary import Summary
+
+
+def test_steps_clips_the_largest_norm_and_events():
+    summary = Summary()
+    for step, (norm, coefficient) in enumerate([(1.0, 1.0), (31.4, 0.5), (2.0, 1.0), (3.0, 1.0)]):
+        measured = frame(step, global_norm=norm)
+        measured.clip_coefficient = coefficient
+        summary.count(measured)
+    assert summary.line(1) == "4 steps, 25.0 % clipped, largest global norm 31.4 at step 1, 1 event"
+
+
+def test_a_norm_that_is_not_finite_is_counted_and_is_not_the_largest():
+    summary = Summary()
+    bad = frame(0, global_norm=math.nan)
+    bad.clip_coefficient = math.nan
+    summary.count(bad)
+    summary.count(frame(1, global_norm=math.inf))
+    summary.count(frame(2, global_norm=5.0))
+    assert summary.line(0) == ("3 steps, 66.7 % clipped, largest global norm 5 at step 2, 2 non-finite, no events")
+
+
+def test_a_run_without_steps():
+    assert Summary().line(0) == "no step was seen"
