@@ -1,6 +1,68 @@
 /** Made by `npm run types` from the service's OpenAPI description. Never edited by hand. */
 
 export interface paths {
+    "/api/v1/dashboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Dashboard
+         * @description One page of runs, open critical events first, then warnings, then those seen last.
+         *
+         *     `q` is looked for in names of runs, owners, groups, projects and in tags.
+         */
+        get: operations["read_dashboard_api_v1_dashboard_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Events
+         * @description The newest events of all runs.
+         */
+        get: operations["read_events_api_v1_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow
+         * @description What happens from now on: `run` (a summary), `event`, `frames` (of the runs asked for), `resync` (read again).
+         */
+        get: operations["follow_api_v1_live_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/login-codes": {
         parameters: {
             query?: never;
@@ -85,6 +147,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Events
+         * @description The newest events of one run.
+         */
+        get: operations["read_run_events_api_v1_runs__run_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/frames": {
         parameters: {
             query?: never;
@@ -105,6 +187,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/layers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Layers
+         * @description The layers of the newest frame.
+         */
+        get: operations["read_run_layers_api_v1_runs__run_id__layers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/layouts/{layout_id}": {
         parameters: {
             query?: never;
@@ -118,6 +220,26 @@ export interface paths {
          * @description Keep a layout under the hash of its content.
          */
         put: operations["declare_layout_api_v1_runs__run_id__layouts__layout_id__put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Series
+         * @description Metrics over steps, in buckets that keep every spike. Both ends of the range are included.
+         */
+        get: operations["read_run_series_api_v1_runs__run_id__series_get"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -211,6 +333,53 @@ export interface components {
             world_size: number;
         };
         /**
+         * AttemptStart
+         * @description From which step on an attempt is shown.
+         */
+        AttemptStart: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /** First Step */
+            first_step: number;
+        };
+        /**
+         * DashboardRead
+         * @description One page of runs, the urgent ones first, and the newest events.
+         */
+        DashboardRead: {
+            /**
+             * Events
+             * @description the newest 50
+             */
+            events: components["schemas"]["EventRead"][];
+            /**
+             * Next Cursor
+             * @description give it back as `cursor` for the next page
+             */
+            next_cursor: string | null;
+            /**
+             * Now
+             * Format: date-time
+             * @description the service's clock
+             */
+            now: string;
+            /** Runs */
+            runs: components["schemas"]["RunSummary"][];
+            /** @description of all runs of the project and text asked for, whatever their state */
+            totals: components["schemas"]["HealthTotals"];
+        };
+        /**
+         * EventList
+         * @description Events, newest first.
+         */
+        EventList: {
+            /** Events */
+            events: components["schemas"]["EventRead"][];
+        };
+        /**
          * EventRead
          * @description One trouble of one stream; ``end_step`` and ``resolved_at`` are null while it is open.
          */
@@ -291,6 +460,36 @@ export interface components {
             next: number;
         };
         /**
+         * GapRead
+         * @description Frames that will never come; the steps are null where the client did not know them.
+         */
+        GapRead: {
+            /** First Step */
+            first_step: number | null;
+            /** Last Step */
+            last_step: number | null;
+            /** N */
+            n: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * HealthTotals
+         * @description How many runs there are, by health.
+         */
+        HealthTotals: {
+            /** Critical */
+            critical: number;
+            /** Healthy */
+            healthy: number;
+            /** Not Measurable */
+            not_measurable: number;
+            /** Unknown */
+            unknown: number;
+            /** Warning */
+            warning: number;
+        };
+        /**
          * HeartbeatAnswer
          * @description The answer to a heartbeat: what holds, and the events that the client has not seen yet.
          */
@@ -310,6 +509,46 @@ export interface components {
             detail?: components["schemas"]["ValidationError"][];
         };
         /**
+         * LayerRead
+         * @description One layer at the newest frame.
+         */
+        LayerRead: {
+            /** Module */
+            module: string;
+            /** Name */
+            name: string;
+            /** Norm */
+            norm: number | ("NaN" | "Infinity" | "-Infinity");
+            /** Numel */
+            numel: number;
+            /**
+             * Param Norm
+             * @description norm of the weights when it was last measured
+             */
+            param_norm: number | null;
+            /** Parameter Group */
+            parameter_group: number;
+            /** Shape */
+            shape: number[];
+            /**
+             * Share
+             * @description of the squared global norm, in [0, 1]
+             */
+            share: number | null;
+            /** Trainable */
+            trainable: boolean;
+        };
+        /**
+         * LayersRead
+         * @description The newest frame's layers in their declared order; ``step`` is null before the first frame.
+         */
+        LayersRead: {
+            /** Layers */
+            layers: components["schemas"]["LayerRead"][];
+            /** Step */
+            step: number | null;
+        };
+        /**
          * LayoutDeclared
          * @description The answer to a declared layout.
          */
@@ -324,6 +563,23 @@ export interface components {
         LoginLink: {
             /** Url */
             url: string;
+        };
+        /**
+         * MetricRead
+         * @description One metric, a value a bucket: over finite values, null where a bucket has none.
+         */
+        MetricRead: {
+            /** Max */
+            max: (number | null)[];
+            /** Mean */
+            mean: (number | null)[];
+            /** Min */
+            min: (number | null)[];
+            /**
+             * Non Finite
+             * @description how many values were NaN or infinite
+             */
+            non_finite: number[];
         };
         /**
          * MonitorRead
@@ -435,6 +691,103 @@ export interface components {
             };
         };
         /**
+         * RunSummary
+         * @description One run as the overview shows it.
+         */
+        RunSummary: {
+            /** Clip Rate */
+            clip_rate: number | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Global Norm */
+            global_norm: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Group */
+            group: string | null;
+            /**
+             * Health
+             * @enum {string}
+             */
+            health: "healthy" | "warning" | "critical" | "not_measurable" | "unknown";
+            /**
+             * Last Seen At
+             * Format: date-time
+             */
+            last_seen_at: string;
+            /** Last Step */
+            last_step: number | null;
+            /** Loss */
+            loss: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Max Norm */
+            max_norm: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Name */
+            name: string;
+            /** Open Events */
+            open_events: components["schemas"]["EventRead"][];
+            /** Owner */
+            owner: string | null;
+            /** Project */
+            project: string;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            sparkline: components["schemas"]["SparklineRead"];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "paused" | "finished" | "failed" | "unreachable";
+            /** Tags */
+            tags: string[];
+        };
+        /**
+         * SeriesRead
+         * @description Metrics over the steps asked for; where attempts overlap, the newest is shown.
+         */
+        SeriesRead: {
+            /** Attempts */
+            attempts: components["schemas"]["AttemptStart"][];
+            /**
+             * Bucket
+             * @description frames a bucket; 1 = every frame
+             */
+            bucket: number;
+            /**
+             * Frames
+             * @description frames in the range
+             */
+            frames: number;
+            /** Gaps */
+            gaps: components["schemas"]["GapRead"][];
+            /**
+             * Last Step
+             * @description newest step of the run, in the range or not
+             */
+            last_step: number | null;
+            /** Monitor */
+            monitor: string;
+            /** Rank */
+            rank: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /** Series */
+            series: {
+                [key: string]: components["schemas"]["MetricRead"];
+            };
+            /**
+             * Step
+             * @description the first step of each bucket
+             */
+            step: number[];
+        };
+        /**
          * SparklineRead
          * @description A run's global norm in at most 60 buckets; ``min`` and ``max`` over finite values.
          */
@@ -478,6 +831,112 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    read_dashboard_api_v1_dashboard_get: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+                /** @description only runs of this health */
+                health?: ("healthy" | "warning" | "critical" | "not_measurable" | "unknown") | null;
+                /** @description runs a page */
+                limit?: number;
+                project?: string | null;
+                q?: string | null;
+                /** @description only runs in this state */
+                state?: ("running" | "paused" | "finished" | "failed" | "unreachable") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DashboardRead"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    read_events_api_v1_events_get: {
+        parameters: {
+            query?: {
+                /** @description at most this many events */
+                limit?: number;
+                /** @description only events of this status */
+                status?: ("open" | "resolved") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventList"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    follow_api_v1_live_get: {
+        parameters: {
+            query?: {
+                /** @description ids of runs whose frames to tell, comma-separated */
+                runs?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     make_login_link_api_v1_login_codes_post: {
         parameters: {
             query?: never;
@@ -623,6 +1082,42 @@ export interface operations {
             };
         };
     };
+    read_run_events_api_v1_runs__run_id__events_get: {
+        parameters: {
+            query?: {
+                /** @description at most this many events */
+                limit?: number;
+                /** @description only events of this status */
+                status?: ("open" | "resolved") | null;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventList"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     receive_frames_api_v1_runs__run_id__frames_post: {
         parameters: {
             query?: never;
@@ -641,6 +1136,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FramesTaken"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    read_run_layers_api_v1_runs__run_id__layers_get: {
+        parameters: {
+            query?: {
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                rank?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LayersRead"];
                 };
             };
             /** @description Validation Error */
@@ -673,6 +1203,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LayoutDeclared"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    read_run_series_api_v1_runs__run_id__series_get: {
+        parameters: {
+            query?: {
+                from_step?: number | null;
+                /** @description comma-separated: columns, `clip_rate`, names of logged scalars */
+                metrics?: string;
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                /** @description at most this many buckets */
+                points?: number;
+                rank?: number;
+                to_step?: number | null;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesRead"];
                 };
             };
             /** @description Validation Error */

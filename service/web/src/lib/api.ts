@@ -1,6 +1,5 @@
 /** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
-import type { Dashboard, Event, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
-import type { Health } from "./routes";
+import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -54,7 +53,7 @@ export class Api {
   }
 
   async events(id: string, signal?: AbortSignal): Promise<Event[]> {
-    const answer = await this.#get<{ events: Event[] }>(`/runs/${encodeURIComponent(id)}/events`, {}, signal);
+    const answer = await this.#get<EventList>(`/runs/${encodeURIComponent(id)}/events`, {}, signal);
     return answer.events;
   }
 

@@ -1,6 +1,6 @@
 /** Addresses and views, one to one: whatever a view shows can be sent to somebody as its address. */
 
-export type Health = "healthy" | "warning" | "critical" | "not_measurable" | "unknown";
+import type { Health } from "./model";
 
 export type Route =
   | { view: "overview"; q: string; health: Health | null }

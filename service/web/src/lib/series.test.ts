@@ -70,6 +70,7 @@ describe("what is read off a series", () => {
   test("the clip rate looks back over a window of frames, whatever the bucket", () => {
     expect(rollingRate([1, 0, 0, 1], 50, 100)).toEqual([1, 0.5, 0, 0.5]);
     expect(rollingRate([null, 1], 100, 100)).toEqual([null, 1]);
+    expect(rollingRate([0.1, 0.2, 0, 0, 0], 50, 100).slice(-2)).toEqual([0, 0]);
   });
 
   test("a logarithmic axis needs something positive and nothing negative", () => {

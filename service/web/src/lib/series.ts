@@ -90,7 +90,9 @@ export function rollingRate(rate: readonly (number | null)[], bucket: number, wi
     const leaving = index >= width ? rate[index - width] : null;
     if (value !== null) (sum += value), known++;
     if (leaving !== null && leaving !== undefined) (sum -= leaving), known--;
-    return known === 0 ? null : Math.min(1, Math.max(0, sum / known));
+    if (known === 0) return null;
+    const share = sum / known; // sums of means drift by some 1e-16, and nothing clipped must stay 0
+    return share < 1e-9 ? 0 : Math.min(1, share);
   });
 }
 
