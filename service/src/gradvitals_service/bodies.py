@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 
 from gradvitals_service.errors import MalformedError, UnsupportedError
 
 T = TypeVar("T")
 
 MOST_DEPTH = 32
+MOST_BYTES_AT_ONCE = 64 * 1024  # more than that would hold up every other request on the event loop
 
 
 def require_content_type(request: Request, expected: str, **extra: Any) -> None:
@@ -26,7 +28,10 @@ def require_content_type(request: Request, expected: str, **extra: Any) -> None:
 async def read_json(request: Request, kind: type[T]) -> T:
     """Read a JSON body."""
     require_content_type(request, "application/json")
-    return decode_json(await request.body(), kind)
+    body = await request.body()
+    if len(body) > MOST_BYTES_AT_ONCE:
+        return await run_in_threadpool(decode_json, body, kind)
+    return decode_json(body, kind)
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:

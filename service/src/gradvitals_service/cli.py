@@ -32,7 +32,9 @@ app = typer.Typer(
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8765 unless set, 0 takes a free one.")]
-DatabaseOption = Annotated[str | None, typer.Option(help="SQLite or PostgreSQL URL; SQLite in the data folder if absent.")]
+DatabaseOption = Annotated[
+    str | None, typer.Option(help="SQLite or PostgreSQL URL; SQLite in the data folder if absent.")
+]
 
 
 @app.command("serve")
@@ -165,7 +167,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
 ) -> None:
     """Stores, judges and shows the gradients of training runs."""
 

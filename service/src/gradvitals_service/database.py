@@ -137,7 +137,8 @@ def insert_if_absent(session: Session, table: type[Base], values: dict[str, Any]
     """Insert one row unless its key is there already, also if another process is doing so now; whether it was new."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values(values).on_conflict_do_nothing()
-    return bool(session.connection().execute(statement).rowcount)
+    result = session.connection().execute(statement, execution_options={"preserve_rowcount": True})
+    return result.rowcount == 1
 
 
 @contextmanager

@@ -130,7 +130,10 @@ class TestTheGoldenChunk:
         ({"details": [{"row": 0, "non_finite": [[0, 1]]}]}, "details[0].non_finite[0]: Expected `array` of length 3"),
         ({"lost": [{"first": 0, "n": 0, "reason": "quota"}]}, "lost[0].n: Expected `int` >= 1"),
         ({"lost": [{"first": 0, "n": 3, "reason": "quota"}]}, "lost: the range from 0 does not end"),
-        ({"first": 5, "lost": [{"first": 0, "n": 2, "reason": "quota"}, {"first": 3, "n": 2, "reason": "quota"}]}, "lost"),
+        (
+            {"first": 5, "lost": [{"first": 0, "n": 2, "reason": "quota"}, {"first": 3, "n": 2, "reason": "quota"}]},
+            "lost",
+        ),
         ({"lost": [{"first": 0, "n": 3, "reason": ""}]}, "lost[0].reason"),
     ],
 )
@@ -140,7 +143,9 @@ def test_a_malformed_chunk_is_refused_with_the_field_and_the_reason(changes: dic
     assert words in refusal.detail
 
 
-@pytest.mark.parametrize("key", ["v", "attempt_id", "monitor", "layout_id", "first", "n", "step", "layer_norms", "flags"])
+@pytest.mark.parametrize(
+    "key", ["v", "attempt_id", "monitor", "layout_id", "first", "n", "step", "layer_norms", "flags"]
+)
 def test_a_missing_key_is_named(key: str) -> None:
     body = chunk(ATTEMPT, 0, 3)
     del body[key]

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from gradvitals_service.auth.scopes import require_ingest
-from gradvitals_service.bodies import decode_json, require_content_type
+from gradvitals_service.bodies import read_json, require_content_type
 from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
 from gradvitals_service.ingest.json_frames import to_chunk
 from gradvitals_service.ingest.schemas import FramesIn, FramesTaken
@@ -38,15 +38,13 @@ async def receive_chunk(run_id: UUID, request: Request) -> FramesTaken:
 @router.post("/frames", response_model=FramesTaken)
 async def receive_frames(run_id: UUID, request: Request) -> FramesTaken:
     """Take frames as JSON; run, attempt and layout are made when they do not exist."""
-    require_content_type(request, "application/json")
-    body = await request.body()
-    frames_in = await run_in_threadpool(decode_json, body, FramesIn)
+    frames_in = await read_json(request, FramesIn)
     chunk, layers = await run_in_threadpool(to_chunk, run_id, frames_in, time.time())
     project_id = await run_in_threadpool(project_for, request.app.state.session_factory, frames_in.project)
     work = partial(
         take_json_frames, run_id=run_id, project_id=project_id, frames_in=frames_in, chunk=chunk, layers=layers
     )
-    return await _write(request, Item(run_id, work, len(body)))
+    return await _write(request, Item(run_id, work, len(await request.body())))
 
 
 def _decode_and_encode(body: bytes) -> tuple[Chunk, EncodedChunk | None]:
