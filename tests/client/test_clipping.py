@@ -7,6 +7,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from gradvitals.clipping import ClipByGlobalNorm, ClipByValue, ObserveOnly, choose_strategy, clip_grad_norm_
@@ -223,6 +225,36 @@ class TestLikeTorch:
             clip_grad_norm_(parameters, 1.0, error_if_nonfinite=True)
         assert parameters[1].grad.item() == 2.0
         assert issubclass(NonFiniteGradientError, RuntimeError)
+
+
+elements = st.floats(-(2.0**80), 2.0**80, width=32)
+limits = st.floats(1e-3, 1e6)
+
+
+class TestProperties:
+    """For any finite gradients, in double precision."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(elements, min_size=1, max_size=6), limits, st.sampled_from([1.0, 2.0, math.inf]))
+    def test_no_norm_exceeds_its_limit_and_the_coefficient_is_what_is_left(self, values, max_norm, norm_type):
+        gradient = torch.tensor(values)
+        before = torch.linalg.vector_norm(gradient.double(), norm_type).item()
+        clip = ClipByGlobalNorm(max_norm, norm_type).clip_([gradient], gradient_norms([gradient], norm_type))
+        after = torch.linalg.vector_norm(gradient.double(), norm_type).item()
+        assert after <= max_norm * (1 + 1e-6)
+        assert 0 <= clip.clip_coefficient.item() <= 1
+        assert after == pytest.approx(clip.clip_coefficient.item() * before, rel=1e-6, abs=1e-30)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(elements, min_size=1, max_size=6), limits)
+    def test_no_element_exceeds_its_limit_and_the_coefficient_is_what_is_left(self, values, clip_value):
+        gradient = torch.tensor(values)
+        before = torch.linalg.vector_norm(gradient.double()).item()
+        clip = ClipByValue(clip_value).clip_([gradient], gradient_norms([gradient]))
+        after = torch.linalg.vector_norm(gradient.double()).item()
+        assert gradient.abs().max().item() <= clip_value * (1 + 1e-6)
+        assert 0 <= clip.clip_coefficient.item() <= 1
+        assert after == pytest.approx(clip.clip_coefficient.item() * before, rel=1e-5, abs=1e-30)
 
 
 class TestChooseStrategy:

@@ -84,6 +84,16 @@ class TestFrames:
         assert [monitor.name for monitor in monitors] == ["main", "main-2", "critic"]
         assert len(transport.frames("main")) == len(transport.frames("main-2")) == 1
 
+    def test_watching_an_optimizer_again_returns_its_monitor(self, transport, capsys):
+        model, optimizer = model_with_gradient()
+        with gradvitals.init(url=transport) as run:
+            monitor = run.watch(model, optimizer, max_norm=1.0)
+            assert run.watch(model, optimizer, max_norm=2.0) is monitor
+            take_step(model, optimizer)
+        assert monitor.max_norm == 1.0
+        assert len(transport.frames()) == 1
+        assert "watched already, as main" in capsys.readouterr().err
+
     def test_two_monitors_cannot_share_a_name(self, transport):
         with gradvitals.init(url=transport) as run:
             run.watch(*model_with_gradient(), name="critic")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -110,13 +111,18 @@ class Run:
         """Clip and measure inside each ``optimizer.step()`` from now on; raises ConfigurationError for a mistake.
 
         ``max_norm`` limits the norm of all gradients as one vector, ``clip_value`` each element; with neither, the
-        gradients are only measured. With ``hook=False`` the loop calls ``monitor.clip_()`` itself.
+        gradients are only measured. With ``hook=False`` the loop calls ``monitor.clip_()`` itself. An optimizer that
+        this run watches already keeps its monitor, which is returned as it is.
         """
-        name = self._name_monitor(name)
         try:
-            from gradvitals.monitor import Monitor
+            from gradvitals.monitor import Monitor, monitor_of
         except ImportError as error:  # torch is the training environment's, never installed by us
             raise ConfigurationError(f"watch needs torch, which cannot be imported here: {error}") from error
+        known = monitor_of(optimizer)
+        if known is not None and known.recording and self._monitors.get(known.name) is known:
+            self._announcer.say(f"this optimizer is watched already, as {known.name}: its settings stay as they are")
+            return known
+        name = self._name_monitor(name)
         monitor = Monitor(
             model,
             optimizer,
@@ -271,9 +277,10 @@ def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
 
 
 def close_open_runs(state: str, exception: str | None, timeout_seconds: float) -> None:
-    """Finish every run that is still open, as the interpreter does at its end."""
+    """Finish every run that is still open, as the interpreter does at its end; all of them within one timeout."""
+    deadline = time.monotonic() + timeout_seconds
     for run in list(_open_runs):
-        run._finish(state, exception, timeout_seconds)
+        run._finish(state, exception, max(deadline - time.monotonic(), 0.0))
 
 
 def _abandon_open_runs() -> None:
