@@ -7,7 +7,6 @@ everything for ever.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +34,7 @@ class MemoryTransport:
         self._lost: dict[tuple[str, str], list[LostRange]] = {}
         self._next: dict[tuple[str, str], int] = {}
         self._events: list[Event] = []
-        self._failures: deque[tuple[DeliveryError, bool]] = deque()
+        self._failures: list[tuple[str | None, DeliveryError, bool]] = []  # of which request, what, only when stored
         self._away = False
         self._changed = threading.Condition()
 
@@ -66,10 +65,10 @@ class MemoryTransport:
         with self._changed:
             return self._changed.wait_for(lambda: len(self.frames(monitor)) >= count, timeout_seconds)
 
-    def fail_next(self, error: DeliveryError, *, after_storing: bool = False) -> None:
-        """Answer one coming request with an error; ``after_storing`` loses only the acknowledgement."""
+    def fail_next(self, error: DeliveryError, *, request: str | None = None, after_storing: bool = False) -> None:
+        """Answer one coming request, of any kind or of one, with an error; ``after_storing`` loses only the answer."""
         with self._changed:
-            self._failures.append((error, after_storing))
+            self._failures.append((request, error, after_storing))
 
     def go_away(self) -> None:
         """Answer nothing until ``come_back``."""
@@ -167,7 +166,11 @@ class MemoryTransport:
             self._changed.notify_all()
             if self._away:
                 raise ServiceUnavailableError("the service is away")
-            error, after_storing = self._failures.popleft() if self._failures else (None, False)
+            failure = next((failure for failure in self._failures if failure[0] in (None, kind)), None)
+            error, after_storing = None, False
+            if failure is not None:
+                self._failures.remove(failure)
+                _, error, after_storing = failure
             if error is not None and not after_storing:
                 raise error
             yield
