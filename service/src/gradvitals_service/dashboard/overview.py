@@ -1,7 +1,7 @@
 """Put the overview together: a page of runs, totals, the newest events, and where the next page begins."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from gradvitals_service.health.queries import newest_events, open_events
 from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.runs.models import Run
 from gradvitals_service.runs.schemas import RunSummary
-from gradvitals_service.runs.standing import Moment
+from gradvitals_service.runs.standing import URGENCIES, Moment
 from gradvitals_service.runs.summary import summarise
 
 NEWEST_EVENTS = 50
@@ -58,13 +58,9 @@ def decode_cursor(cursor: str) -> Position:
     """Read what ``encode_cursor`` wrote, or refuse it."""
     try:
         urgency, last_seen_at, run_id = cursor.split("~")
-        return Position(int(urgency[:2]), _aware(last_seen_at), UUID(run_id))
-    except ValueError as error:
-        raise MalformedError("query.cursor: not one that this service gave out as next_cursor") from error
-
-
-def _aware(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError("a time without a time zone")
-    return time
+        time = datetime.fromisoformat(last_seen_at)
+        if time.utcoffset() == timedelta() and urgency in map(str, URGENCIES.values()):
+            return Position(int(urgency), time, UUID(run_id))
+    except ValueError:
+        pass
+    raise MalformedError("query.cursor: not one that this service gave out as next_cursor")

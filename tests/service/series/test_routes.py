@@ -1,0 +1,253 @@
+"""Series and layers over HTTP, as the page asks for them."""
+
+import struct
+from uuid import uuid4
+
+import pytest
+from service.speaking import LAYERS, ServiceUnderTest, Speaker, layout_id
+
+from gradvitals_service.series import reading
+
+NAN, INFINITY = float("nan"), float("inf")
+
+BAD_PARAMETERS = [
+    ("points", "0"),
+    ("points", "10001"),
+    ("points", "many"),
+    ("from_step", "-1"),
+    ("from_step", "1.5"),
+    ("to_step", str(2**63)),
+    ("rank", "-1"),
+    ("rank", str(2**31)),
+    ("metrics", ""),
+    ("metrics", ",".join(f"m{k}" for k in range(33))),
+    ("monitor", "x" * 129),
+]
+
+
+def resume(run: Speaker, **changes: object) -> Speaker:
+    """A later attempt at the same run."""
+    later = Speaker(run.service, run.run_id)
+    later.heartbeat(started_at=1_790_000_100.0, **changes)
+    return later
+
+
+def series(run: Speaker, **asked: object) -> dict:
+    """GET the series of a run."""
+    return run.service.get(f"{run.path}/series", **asked)
+
+
+class TestSeries:
+    def test_gives_every_frame_of_a_short_run(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 3, global_norm=[1.0, 2.0, 4.0], clip_coefficient=[1.0, 0.5, 0.25], max_norm=[1.0] * 3)
+        answer = series(run, metrics="global_norm,clip_coefficient")
+        assert (answer["frames"], answer["bucket"], answer["step"], answer["last_step"]) == (3, 1, [0, 1, 2], 2)
+        assert list(answer["series"]) == ["global_norm", "clip_coefficient"]
+        for statistic in ("min", "max", "mean"):
+            assert answer["series"]["global_norm"][statistic] == [1.0, 2.0, 4.0]
+        assert answer["attempts"] == [{"attempt_id": str(run.attempt_id), "first_step": 0}]
+
+    def test_keeps_a_spike_and_counts_what_is_not_finite(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 50)
+        run.send(50, 50, global_norm=[5.0] * 20 + [9000.0, NAN, INFINITY] + [5.0] * 27)
+        norm = series(run, metrics="global_norm", points=2)["series"]["global_norm"]
+        assert norm["max"] == [5.0, 9000.0]
+        assert norm["non_finite"] == [0, 2]
+
+    def test_a_bucket_without_a_finite_value_is_null(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, global_norm=[NAN, 1.0])
+        norm = series(run, metrics="global_norm")["series"]["global_norm"]
+        assert norm == {"min": [None, 1.0], "max": [None, 1.0], "mean": [None, 1.0], "non_finite": [1, 0]}
+
+    def test_tells_the_share_of_clipped_steps(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 4, clip_coefficient=[1.0, 0.5, 0.5, 0.5])
+        assert series(run, metrics="clip_rate", points=1)["series"]["clip_rate"]["mean"] == [0.75]
+
+    def test_tells_scalars_only_where_they_were_logged(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 3, scalars={"accuracy": {"present": b"\x05", "values": struct.pack("<2d", 0.5, 0.75)}})
+        accuracy = series(run, metrics="accuracy")["series"]["accuracy"]
+        assert accuracy["mean"] == [0.5, None, 0.75]
+        assert accuracy["non_finite"] == [0, 0, 0]
+
+    def test_a_range_has_both_its_ends(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        for first in range(0, 100, 10):
+            run.send(first, 10)
+        answer = series(run, metrics="loss", from_step=25, to_step=27)
+        assert (answer["step"], answer["frames"], answer["last_step"]) == ([25, 26, 27], 3, 99)
+
+    def test_a_range_decodes_only_the_chunks_it_touches(self, service: ServiceUnderTest, monkeypatch):
+        run = service.declare_run()
+        for first in range(0, 100, 10):
+            run.send(first, 10)
+        decoded = []
+        decode = reading.decode_columns
+        monkeypatch.setattr(reading, "decode_columns", lambda blob: decoded.append(blob) or decode(blob))
+        assert series(run, metrics="loss", from_step=25, to_step=31)["frames"] == 7
+        assert len(decoded) == 2
+
+    def test_a_run_without_frames_is_empty(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        answer = series(run, metrics="loss")
+        assert (answer["frames"], answer["bucket"], answer["step"], answer["last_step"]) == (0, 1, [], None)
+        assert answer["series"] == {"loss": {"min": [], "max": [], "mean": [], "non_finite": []}}
+        assert (answer["monitor"], answer["gaps"], answer["attempts"]) == ("main", [], [])
+
+    def test_lost_frames_are_told_as_gaps(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        lost = [{"first": 10, "n": 5, "reason": "queue_full", "first_step": 10, "last_step": 14}]
+        run.send(15, 5, lost=lost)
+        gap = {"first_step": 10, "last_step": 14, "n": 5, "reason": "queue_full"}
+        assert series(run)["gaps"] == [gap]
+        assert series(run, to_step=9)["gaps"] == series(run, from_step=15)["gaps"] == []
+        assert series(run, from_step=14)["gaps"] == [gap]
+
+    def test_shows_rank_zero_unless_asked_for_another(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, global_norm=[1.0, 1.0])
+        other = Speaker(service, run.run_id)
+        other.heartbeat(rank=1)
+        other.send(0, 2, global_norm=[7.0, 7.0])
+        assert series(run, metrics="global_norm")["series"]["global_norm"]["max"] == [1.0, 1.0]
+        assert series(run, metrics="global_norm", rank=1)["series"]["global_norm"]["max"] == [7.0, 7.0]
+
+    def test_takes_json_frames_like_any_other(self, service: ServiceUnderTest):
+        run = Speaker(service, uuid4())
+        frames = [{"step": 0, "global_norm": 1.5}, {"step": 5, "global_norm": "Infinity", "loss": "NaN"}]
+        run.send_json({"project": "scratch", "name": "from curl", "frames": frames})
+        answer = series(run, metrics="global_norm,loss")
+        assert answer["step"] == [0, 5]
+        assert answer["series"]["global_norm"]["non_finite"] == answer["series"]["loss"]["non_finite"] == [0, 1]
+
+
+class TestMonitorOfASeries:
+    def test_is_main_or_else_the_first_by_name(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1, monitor="generator")
+        run.send(0, 2, monitor="discriminator")
+        assert series(run)["monitor"] == "discriminator"
+        run.send(0, 3)
+        assert series(run)["monitor"] == "main"
+        assert series(run, monitor="generator")["frames"] == 1
+
+    def test_that_the_run_does_not_have_is_named_with_those_it_has(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1)
+        answer = service.client.get(f"{run.path}/series", params={"monitor": "mian"}, headers=service.read)
+        assert answer.status_code == 404
+        assert answer.json()["detail"] == f"query.monitor: run {run.run_id} has no monitor 'mian'; it has main"
+
+
+class TestOverlappingAttempts:
+    def test_the_newest_wins_from_its_first_step_on(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10, global_norm=[1.0] * 10)
+        later = resume(run)
+        later.send(0, 3, step=[6, 7, 8], global_norm=[2.0] * 3)
+        answer = series(run, metrics="global_norm")
+        assert answer["step"] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+        assert answer["series"]["global_norm"]["max"] == [1.0] * 6 + [2.0] * 3
+        assert [attempt["first_step"] for attempt in answer["attempts"]] == [0, 6]
+        assert (answer["frames"], answer["last_step"]) == (9, 8)
+
+    def test_an_attempt_without_frames_hides_nothing(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        resume(run, resumed_from_step=5)
+        assert series(run)["frames"] == 10
+
+    def test_a_gap_that_was_run_through_again_is_not_shown(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 5)
+        run.send(8, 2, lost=[{"first": 5, "n": 3, "reason": "queue_full", "first_step": 5, "last_step": 7}])
+        later = resume(run)
+        later.send(0, 3, step=[4, 5, 6])
+        assert series(run)["gaps"] == []
+
+    def test_attempts_of_another_rank_cut_nothing(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        resume(run, rank=1).send(0, 2, step=[3, 4])
+        assert series(run)["frames"] == 10
+
+
+class TestLayers:
+    def test_are_those_of_the_newest_frame(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, layer_norms=[1.0, 1.0, 3.0, 4.0])
+        answer = service.get(f"{run.path}/layers")
+        assert answer["step"] == 1
+        assert [layer["name"] for layer in answer["layers"]] == ["encoder.weight", "head.weight"]
+        assert [layer["norm"] for layer in answer["layers"]] == [3.0, 4.0]
+        assert [layer["share"] for layer in answer["layers"]] == [0.36, 0.64]
+        assert {name: answer["layers"][0][name] for name in ("module", "shape", "numel", "trainable")} == {
+            "module": "encoder",
+            "shape": [4, 4],
+            "numel": 16,
+            "trainable": True,
+        }
+
+    def test_a_norm_that_is_not_finite_is_told_and_leaves_no_shares(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1, layer_norms=[3.0, NAN], global_norm=[NAN], flags=[3])
+        layers = service.get(f"{run.path}/layers")["layers"]
+        assert [layer["norm"] for layer in layers] == [3.0, "NaN"]
+        assert [layer["share"] for layer in layers] == [None, None]
+
+    def test_norms_of_the_weights_are_those_measured_last(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        measured = {"rows": struct.pack("<I", 0), "values": struct.pack("<2f", 10.0, 20.0)}
+        run.send(0, 10, param_norms=measured)
+        run.send(10, 10)
+        layers = service.get(f"{run.path}/layers")["layers"]
+        assert [layer["param_norm"] for layer in layers] == [10.0, 20.0]
+
+    def test_norms_of_the_weights_are_null_where_none_were_measured(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1)
+        assert [layer["param_norm"] for layer in service.get(f"{run.path}/layers")["layers"]] == [None, None]
+
+    def test_a_run_without_frames_has_none(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        assert service.get(f"{run.path}/layers") == {"step": None, "layers": []}
+
+    def test_come_from_the_newest_attempt_with_its_own_layout(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        later = resume(run)
+        later.declare_layout(LAYERS[:1])
+        later.send(0, 1, step=[5], layout_id=layout_id(LAYERS[:1]), layer_norms=[7.0])
+        answer = service.get(f"{run.path}/layers")
+        assert (answer["step"], [layer["norm"] for layer in answer["layers"]]) == (5, [7.0])
+
+
+class TestBadParameters:
+    def test_are_refused_by_name(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        for parameter, value in BAD_PARAMETERS:
+            answer = service.client.get(f"{run.path}/series", params={parameter: value}, headers=service.read)
+            assert answer.status_code == 422, (parameter, value)
+            assert answer.json()["detail"].startswith(f"query.{parameter}: ")
+
+    def test_a_range_that_ends_before_it_begins_is_refused(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        asked = {"from_step": 10, "to_step": 9}
+        answer = service.client.get(f"{run.path}/series", params=asked, headers=service.read)
+        assert (answer.status_code, answer.json()["detail"]) == (422, "query.to_step: 9 lies before from_step 10")
+
+    def test_a_strange_name_is_just_unknown(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        for monitor in (b"a\0b", b"\xed\xa0\x80", b"'; drop table runs --"):
+            answer = service.client.get(f"{run.path}/layers", params={"monitor": monitor}, headers=service.read)
+            assert answer.status_code == 404
+
+    @pytest.mark.parametrize("what", ["series", "layers"])
+    def test_an_unknown_run_is_not_found(self, service: ServiceUnderTest, what: str):
+        answer = service.client.get(f"/api/v1/runs/{uuid4()}/{what}", headers=service.read)
+        assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
