@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 import time
 
@@ -137,6 +138,23 @@ class TestTrouble:
             submit(sender, range(10))
             assert sender.close(5)
         assert stored_steps(transport) == list(range(10))
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_every_step_arrives_once_through_any_mix_of_failures(self, transport, seed):
+        chance = random.Random(seed)
+        total = 0
+        with running_sender(transport) as sender:
+            for _ in range(60):
+                transport.fail_next(DOWN, after_storing=chance.random() < 0.5)
+                if chance.random() < 0.1:
+                    transport.forget()
+                count = chance.randrange(1, 100)
+                submit(sender, range(total, total + count))
+                sender.submit("main", frame(total + count, global_norm=math.inf), None)  # has all of them sent at once
+                total += count + 1
+            assert sender.close(30)
+        assert stored_steps(transport) == list(range(total))
+        assert transport.lost() == []
 
     def test_a_service_that_forgot_the_run_hears_of_it_again(self, transport):
         with running_sender(transport) as sender:
