@@ -34,9 +34,9 @@ RAISED = math.log(3.0)
 LARGE = math.log(10.0)
 """The least factor by which a norm must exceed its level before a worse loss is laid at its door."""
 
-UNHEARD_OF = math.log(100.0)
-"""A batch that pushes a hundred times harder than usual is worth a look, whatever follows; below that, isolated spikes
-are a part of life (heavy-tailed targets, rare tokens, a new task)."""
+UNHEARD_OF = math.log(30.0)
+"""A batch that pushes thirty times harder than usual may be worth a look, whatever follows; below that, isolated spikes
+are a part of life (rare tokens, small batches, a new task)."""
 
 ONCE_IN = math.log(0.5e6)
 """The run's own tail must give such an excess less than once in a million frames; half of them lie above the level."""
@@ -63,6 +63,9 @@ TAIL_PRIOR_WEIGHT = 32.0
 
 TAIL_MEMORY = 500.0
 """Excesses (two frames each) over which the run's own tail is averaged."""
+
+TAIL_LARGEST = math.log(100.0)
+"""No single excess widens the tail by more than this."""
 
 WATCH_FRAMES = 12
 """How long after a norm became raised the loss may still be laid at its door."""
@@ -106,7 +109,7 @@ class ExplosionDetector:
         self.episode: Episode | None = None
         self._level = RollingWindow(LEVEL_FRAMES)
         self._losses = RollingWindow(LEVEL_FRAMES)
-        self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, largest=UNHEARD_OF)
+        self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, TAIL_LARGEST)
         self._record = FadingRecord(RECORD_HALF_LIFE)
         self._marked_levels = RollingWindow(RAMP_MARKS)
         self._marked_losses = RollingWindow(RAMP_MARKS)
@@ -147,7 +150,8 @@ class ExplosionDetector:
         if self.episode is not None:
             update = self._follow(frame, excess, harm, calm=excess < RAISED and not ramp)
         elif harm or ramp or self._unheard_of(log_norm, excess):
-            update = self._open(frame, level, excess, harm)
+            usual = level if harm or excess > UNHEARD_OF else self._marked_levels.median
+            update = self._open(frame, usual, excess, harm)
         self._learn(frame, log_norm, level, excess)
         return update
 
@@ -195,13 +199,13 @@ class ExplosionDetector:
         worse = self._losses.median > self._marked_losses.maximum
         return worse and level > self._marked_levels.median + RAMP
 
-    def _open(self, frame: FrameView, level: float, excess: float, harm: bool) -> EventUpdate:
+    def _open(self, frame: FrameView, usual: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0
         self._harmed = harm
         norm = max(frame.global_norm, self._watch_norm) if harm else frame.global_norm
         severity = self._severity(frame, excess)
         self.episode = Episode(
-            frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(level), norm
+            frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(usual), norm
         )
         return self._tell(frame)
 
@@ -270,7 +274,7 @@ class ExplosionDetector:
             return ", and the update was applied"
         if frame.skipped:
             return "; the step was skipped"
-        return ", absorbed by clipping so far" if frame.clip_coefficient < 1.0 else ""
+        return ", absorbed by clipping so far" if frame.clip_coefficient < 1.0 else ", and so is the loss above its own"
 
     def pack(self) -> bytes:
         windows = (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record)
