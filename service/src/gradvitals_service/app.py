@@ -1,5 +1,6 @@
 """Put the service together: what every request passes, every domain's routes, and what lives as long as the process."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from gradvitals_service.auth.login import LoginCodes
 from gradvitals_service.auth.tokens import load_tokens
 from gradvitals_service.dashboard import routes as dashboard_routes
 from gradvitals_service.dashboard.hub import Hub
+from gradvitals_service.dashboard.silence import SilenceWatch
 from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.database import make_engine, make_session_factory
 from gradvitals_service.errors import add_error_handlers
@@ -71,9 +73,12 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
     app.state.summaries = Summaries(app.state.session_factory, app.state.started_at)
     app.state.writer.start()
     app.state.dispatcher.start()
+    silence = SilenceWatch(app.state.session_factory, app.state.hub, app.state.started_at)
+    watching = asyncio.create_task(silence.run())
     try:
         yield
     finally:
+        watching.cancel()
         app.state.hub.close()
         app.state.writer.stop()
         app.state.dispatcher.close()

@@ -76,6 +76,12 @@ def count_by_health(session: Session, asked: Filter) -> dict[Health, int]:
     return dict(totals)
 
 
+def fallen_silent(session: Session, since: datetime, until: datetime) -> Sequence[UUID]:
+    """The runs that should be alive and were last seen in ``since`` to before ``until``."""
+    alive = Run.state.in_([declared for declared in DECLARED_STATES if state_of(declared, True) != declared])
+    return session.scalars(select(Run.run_id).where(alive, Run.last_seen_at >= since, Run.last_seen_at < until)).all()
+
+
 def find_project(session: Session, name: str) -> UUID | None:
     """The project of that name."""
     return session.scalar(select(Project.project_id).where(Project.name == name))
