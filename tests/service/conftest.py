@@ -11,10 +11,7 @@ __all__ = ["database_url", "empty_database_url", "postgresql_server", "sqlite_te
 
 
 @pytest.fixture
-def make_service(
-    database_url: str,  # noqa: F811  # pytest's way to ask for a fixture
-    tmp_path: Path,
-) -> Iterator[Callable[..., ServiceUnderTest]]:
+def make_service(database_url: str, tmp_path: Path) -> Iterator[Callable[..., ServiceUnderTest]]:
     """Start services on the same database with given settings; all end with the test."""
     started: list[ServiceUnderTest] = []
 

@@ -1,7 +1,7 @@
 """Structured logs on stderr: words for a person, or one JSON object a line for a collector.
 
-Everything goes through here, also what uvicorn and the libraries log. Bodies, headers and query strings are never logged:
-tokens and one-time codes travel in them.
+Everything goes through here, also what uvicorn and the libraries log. Bodies, headers and query strings are never
+logged: tokens and one-time codes travel in them.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Run one service process: take the port and the database, tell people and clients where it is, serve until asked to end."""
+"""Run one service process: take the port and the database, say where it is, serve until asked to end."""
 
 import contextlib
 import fcntl
@@ -115,7 +115,7 @@ def welcome(app: FastAPI, settings: Settings) -> Iterator[str]:
 
 @contextlib.contextmanager
 def tell_clients(state_dir: Path, url: str, tokens: Tokens) -> Iterator[None]:
-    """Write the file in which clients of the same user find this service; take it back at the end if it is still ours."""
+    """Write the file by which clients of the same user find this service; take it back if it is still ours."""
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state_dir / "service.json"
     content = json.dumps({"url": url, "ingest_token": tokens.ingest, "pid": os.getpid()})

@@ -1,5 +1,6 @@
 """The binary chunk: the golden bytes give the documented values, and everything else is refused with its field."""
 
+import contextlib
 import math
 import struct
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from service.speaking import chunk
 from wire import golden
 
-from gradvitals_service.errors import ServiceError, UnsupportedError
+from gradvitals_service.errors import MalformedError, ServiceError, UnsupportedError
 from gradvitals_service.ingest.exactly_once import LostRange
 from gradvitals_service.ingest.wire import decode_chunk
 from gradvitals_service.runs.layouts import layout_id
@@ -195,7 +196,5 @@ def test_no_change_of_a_byte_makes_anything_but_a_chunk_or_a_refusal(data: st.Da
     body = bytearray(golden.PATH.read_bytes())
     for position in data.draw(st.lists(st.integers(0, len(body) - 1), min_size=1, max_size=4)):
         body[position] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(MalformedError, UnsupportedError):
         decode_chunk(bytes(body))
-    except ServiceError as refusal:
-        assert refusal.status_code in (415, 422)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Select, insert, select, update
 from sqlalchemy.orm import Session
 
 from gradvitals_service.errors import NotFoundError
@@ -51,6 +51,17 @@ class Snapshot:
 
     state: bytes
     frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFrames:
+    """One stored chunk; see ``series.codec`` for what the blobs hold."""
+
+    first: int
+    n: int
+    layout_id: str
+    columns: bytes
+    layer_columns: bytes
 
 
 def get_attempt(session: Session, key: StreamKey) -> Attempt:
@@ -141,20 +152,19 @@ def read_layers(session: Session, run_id: UUID, layout_id: str) -> list[LayerDec
     return unpack_layers(session.connection().execute(statement).scalar_one())
 
 
-def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """The stream's chunks that hold frames at or after ``frame``, in order, one at a time."""
-    table = StoredChunk.__table__.c
-    statement = select(table.first, table.n, table.layout_id, table.columns, table.layer_columns)
-    statement = statement.where(*_of_stream(StoredChunk, key), table.first + table.n > frame).order_by(table.first)
-    yield from session.connection().execute(statement, execution_options={"yield_per": 16})
+def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[StoredFrames]:
+    """The stream's chunks that hold frames at or after ``frame``, in order, a few at a time."""
+    ends_later = StoredChunk.first + StoredChunk.n > frame
+    statement = _stored_frames(key).where(ends_later).order_by(StoredChunk.first)
+    for row in session.connection().execute(statement, execution_options={"yield_per": 16}):
+        yield StoredFrames(*row)
 
 
-def chunk_with(session: Session, key: StreamKey, frame: int) -> Row[*tuple[Any, ...]] | None:
+def chunk_with(session: Session, key: StreamKey, frame: int) -> StoredFrames | None:
     """The chunk that holds one frame of the stream."""
-    table = StoredChunk.__table__.c
-    statement = select(table.first, table.n, table.layout_id, table.columns, table.layer_columns)
-    statement = statement.where(*_of_stream(StoredChunk, key), table.first <= frame, table.first + table.n > frame)
-    return session.connection().execute(statement).one_or_none()
+    holds_it = (StoredChunk.first <= frame, StoredChunk.first + StoredChunk.n > frame)
+    row = session.connection().execute(_stored_frames(key).where(*holds_it)).one_or_none()
+    return StoredFrames(*row) if row else None
 
 
 def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> tuple[StreamKey, str] | None:
@@ -197,6 +207,12 @@ def find_inherited_event(
         Event.start_step == start[1],
     )
     return session.scalars(statement.order_by(Event.opened_at, Event.event_id).limit(1)).one_or_none()
+
+
+def _stored_frames(key: StreamKey) -> Select[Any]:
+    table = StoredChunk
+    columns = (table.first, table.n, table.layout_id, table.columns, table.layer_columns)
+    return select(*columns).where(*_of_stream(table, key))
 
 
 def _of_stream(table: type[Stream] | type[StoredChunk], key: StreamKey) -> tuple[ColumnElement[bool], ...]:

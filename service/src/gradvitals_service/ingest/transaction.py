@@ -1,7 +1,7 @@
 """What a piece of work sees of the writer's transaction: the session, the memory of streams, what to tell afterwards.
 
-Nothing that happens here is remembered or told unless the commit succeeds; what one piece of work did is forgotten alone
-when that piece fails.
+Nothing that happens here is remembered or told unless the commit succeeds; what one piece of work did is forgotten
+alone when that piece fails.
 """
 
 from collections import OrderedDict

@@ -6,6 +6,7 @@ writer. Unknown keys are ignored, so that a newer client of the same version sta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -150,7 +151,7 @@ def _check_pieces(lost: Sequence[LostRange], first: int, n: int) -> None:
     if not n and not lost:
         raise MalformedError("n: a chunk without frames must tell of lost ones")
     pieces = [(piece.first, piece.n) for piece in lost] + ([(first, n)] if n else [])
-    for (one, length), (following, _) in zip(pieces, pieces[1:], strict=False):
+    for (one, length), (following, _) in pairwise(pieces):
         if one + length != following:
             raise MalformedError(f"lost: the range from {one} does not end where the next piece begins, at {following}")
     if sum(pieces[-1]) > INT64_MAX:

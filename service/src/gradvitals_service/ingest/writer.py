@@ -2,8 +2,8 @@
 
 Request threads ``submit`` work and wait on its future. Each writer thread owns its queue, its memory of streams and its
 transactions: it takes what has gathered, gives each piece of work a savepoint, commits once, and answers only then, so
-that an answer means "on disk" and many answers share one sync. A run always goes to the same thread. On SQLite there is
-one thread; on PostgreSQL a transaction holds the work of one run, so that no two transactions wait for each other's runs.
+that an answer means "on disk" and many answers share one sync. A run always goes to the same thread. On SQLite there
+is one thread; on PostgreSQL a transaction holds the work of one run, so that no two wait for each other's runs.
 """
 
 import queue

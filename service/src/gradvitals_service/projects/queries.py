@@ -18,7 +18,7 @@ def find_project(session: Session, name: str) -> UUID | None:
 def make_project(session: Session, name: str) -> UUID:
     """Make it unless somebody else has just done so.
 
-    In a transaction of its own, apart from any about a run: projects are the same on every node of a distributed database.
+    In a transaction of its own, apart from any about a run: on a distributed database every node has all projects.
     """
     insert_if_absent(session, Project, {"project_id": uuid4(), "name": name, "created_at": datetime.now(UTC)})
     return session.scalars(select(Project.project_id).where(Project.name == name)).one()
