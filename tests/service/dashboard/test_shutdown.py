@@ -16,4 +16,6 @@ def test_ctrl_c_does_not_wait_for_open_pages(tmp_path: Path):
     assert service.stop() == 0
     assert time.monotonic() - begin < 3
     assert [page.next() for page in pages] == [None] * 3
+    for page in pages:
+        page.close()
     assert "Traceback" not in service.log.read_text()
