@@ -25,6 +25,11 @@ describe("a sparkline", () => {
     expect(sparkShape({ step: [], min: [], max: [], non_finite: [] }, 1, 100, 40)).toMatchObject({ area: "", line: "" });
   });
 
+  test("a live value widens the newest bucket until that is full", () => {
+    const wider = extendSparkline(FLAT, { last_step: 25, global_norm: 7 } as RunLive);
+    expect([wider.step, wider.min.at(-1), wider.max.at(-1)]).toEqual([[0, 10, 20], 1, 7]);
+  });
+
   test("grows with a live value, once", () => {
     const run = { last_step: 30, global_norm: "NaN" } as RunLive;
     const longer = extendSparkline(FLAT, run);

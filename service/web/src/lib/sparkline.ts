@@ -43,17 +43,20 @@ export function sparkShape(sparkline: Sparkline, maxNorm: number | null, width: 
   return shape;
 }
 
-/** The sparkline with the newest value of a live update joined to it, until the service is asked again. */
+/** The sparkline with the newest value of a live update joined to it, until the service is asked again: it widens the
+ * newest bucket, or begins the next one where that is as long as the one before. */
 export function extendSparkline(sparkline: Sparkline, run: RunLive): Sparkline {
   const norm = toFinite(run.global_norm);
-  const newest = sparkline.step.at(-1);
+  const { step, min, max, non_finite: nonFinite } = sparkline;
+  const newest = step.at(-1);
   if (run.last_step === null || run.global_norm === null || (newest !== undefined && run.last_step <= newest)) return sparkline;
-  return {
-    step: [...sparkline.step, run.last_step],
-    min: [...sparkline.min, norm],
-    max: [...sparkline.max, norm],
-    non_finite: [...sparkline.non_finite, norm === null ? 1 : 0],
-  };
+  const bad = norm === null ? 1 : 0;
+  const width = newest === undefined ? 0 : newest - (step.at(-2) ?? newest);
+  if (newest === undefined || run.last_step >= newest + width) {
+    return { step: [...step, run.last_step], min: [...min, norm], max: [...max, norm], non_finite: [...nonFinite, bad] };
+  }
+  const merge = (values: (number | null)[], pick: typeof Math.min): (number | null)[] => values.with(-1, norm === null ? (values.at(-1) ?? null) : pick(values.at(-1) ?? norm, norm));
+  return { step, min: merge(min, Math.min), max: merge(max, Math.max), non_finite: nonFinite.with(-1, (nonFinite.at(-1) ?? 0) + bad) };
 }
 
 function stretches(values: readonly (number | null)[]): [number, number][] {

@@ -35,7 +35,7 @@ export const strings = {
       if (total === 0) return "No runs yet";
       if (critical > 0) return `${critical} ${plural(critical, "run needs", "runs need")} you`;
       if (warning > 0) return `${warning} ${plural(warning, "run is", "runs are")} worth a look`;
-      return plural(total, "The run is well", `All ${total} runs are well`);
+      return total === 2 ? "Both runs are well" : plural(total, "The run is well", `All ${total} runs are well`);
     },
     search: "Filter by name, project, owner or tag",
     searchKey: "/",
@@ -84,7 +84,7 @@ export const strings = {
     started: "started",
     rank: (rank: number): string => `rank ${rank}`,
     monitor: "Optimizer",
-    facts: { step: "Step", norm: "Gradient norm", loss: "Loss", clip: "Clip rate", threshold: "Threshold", lost: "Frames lost", frames: "Frames stored" },
+    facts: { step: "Step", norm: "Gradient norm", loss: "Loss", clip: "Clip rate, last 100 steps", threshold: "Threshold", lost: "Frames lost", frames: "Frames stored" },
     thresholdOff: "off",
     layers: "Layers",
     layersAt: (step: number): string => `at step ${formatCount(step)}`,
@@ -183,7 +183,7 @@ export const strings = {
     vanishingIn: (layers: string): string => `in ${layers}`,
     andMore: (count: number): string => `and ${formatCount(count)} more`,
     well: (norm: number | null): string => (norm === null ? "Healthy" : `Healthy, with a norm of ${formatNumber(norm)}`),
-    clipped: (rate: number): string => (rate === 0 ? "nothing clipped" : `${formatShare(rate)} of the steps clipped`),
+    clipped: (rate: number): string => (rate === 0 ? "nothing clipped" : `${formatShare(rate)} of its steps clipped`),
     recovered: (kind: string, step: number): string => `an ${kind} at step ${formatCount(step)} is over`,
     recoveredA: (kind: string, step: number): string => `a ${kind} at step ${formatCount(step)} is over`,
     finishedAt: (step: number): string => `finished at step ${formatCount(step)}`,
