@@ -57,7 +57,7 @@ class OfflineRoute:
 
 
 class SearchedRoute:
-    """The service that ``find`` finds, looked for again every 5 s; another answer makes another transport."""
+    """The service that ``find`` finds, looked for now and then; another answer makes another transport."""
 
     absence = "no service is known: start `gradvitals-service serve` or set GRADVITALS_URL; frames wait in memory"
 
@@ -81,7 +81,8 @@ class SearchedRoute:
 
     def current(self) -> Transport | None:
         """The transport to the service that is known now."""
-        if self._clock() - self._looked_at >= LOOK_AGAIN_SECONDS:
+        # As long as none is known every call looks: the last one, on leaving, may be the first that finds it.
+        if self._found is None or self._clock() - self._looked_at >= LOOK_AGAIN_SECONDS:
             self._looked_at = self._clock()
             found = self._find()
             # A file that has gone means that the service stopped, perhaps to start again: keep trying the known place.
