@@ -17,7 +17,7 @@ from gradvitals_service import migrating
 from gradvitals_service._version import __version__
 from gradvitals_service.alerts.apprise_channel import InvalidChannelError
 from gradvitals_service.auth.tokens import load_tokens
-from gradvitals_service.database import make_engine
+from gradvitals_service.database import database_reason, make_engine
 from gradvitals_service.logs import configure_logs
 from gradvitals_service.serving import CannotServeError, serve, sqlite_path
 from gradvitals_service.settings import Settings
@@ -97,10 +97,13 @@ def replay_command(
     out: Annotated[Path, typer.Option(help="JSON file to write the events to.")],
 ) -> None:
     """Run the detectors over a folder of traces, and write the events that they find."""
-    from gradvitals_service.health.replay import replay  # needed by nothing else
+    from gradvitals_service.health.replay import TraceError, replay  # needed by nothing else
 
     with _plain_errors():
-        replay(traces, out)
+        try:
+            replay(traces, out)
+        except TraceError as error:
+            _fail(str(error))
 
 
 @app.command("link")
@@ -148,8 +151,7 @@ def _plain_errors() -> Iterator[None]:
     except (CannotServeError, InvalidChannelError) as error:
         _fail(str(error))
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
-        _fail(f"the database cannot be used: {reason[0] if reason else type(error).__name__}")
+        _fail(f"the database cannot be used: {database_reason(error)}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -60,7 +60,8 @@ class Pauses:
         pause = self._now.astype(np.int64)
         often = np.minimum(self._hit_rate.astype(np.float64), 0.999)
         unlikely = pause * self._block_frames * -np.log1p(-often) > PAUSE_ONCE_IN
-        return (pause == 0) | (unlikely & (pause >= PATIENCE * self._longest.astype(np.int64)))
+        longer = pause >= PATIENCE * self._longest.astype(np.int64)
+        return np.logical_or(pause == 0, np.logical_and(unlikely, longer))
 
     def _arrays(self) -> tuple[NDArray[np.generic], ...]:
         return self._hits, self._hit_rate, self._now, self._longest
