@@ -272,7 +272,7 @@ class TestEvents:
             sender.beat()
             assert transport.wait_for("attempt", 3)
             sender.close(5)
-        assert told.lines == ["critical: non finite at step 7: gru.weight_hh_l0 is NaN"]
+        assert told.lines == ["critical: non-finite at step 7: gru.weight_hh_l0 is NaN"]
         assert sender.events_told == 1
 
     def test_more_events_than_one_answer_holds_are_all_told(self, transport):
