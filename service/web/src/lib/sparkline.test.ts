@@ -11,6 +11,14 @@ describe("a sparkline", () => {
     expect(Math.min(...points.map(([, y]) => y!))).toBe(points[1]![1]);
   });
 
+  test("keeps the usual norm readable under a spike of twenty decades", () => {
+    const step = [0, 1, 2, 3];
+    const shape = sparkShape({ step, min: [1, 10, 1, 1e20], max: [1, 10, 1, 1e20], non_finite: [0, 0, 0, 0] }, null, 90, 40);
+    const heights = shape.line.slice(1).split("L").map((point) => Number(point.split(",")[1]));
+    expect(heights[3]).toBe(0);
+    expect(heights[0]! - heights[1]!).toBeGreaterThan(5);
+  });
+
   test("marks non-finite steps and draws the threshold only where it is in view", () => {
     expect(sparkShape(FLAT, 10, 100, 40)).toMatchObject({ nonFinite: [100], threshold: 20 });
     expect(sparkShape(FLAT, 1e9, 100, 40).threshold).toBeNull();

@@ -1,6 +1,9 @@
 /** A sparkline of the norm as SVG path data: log scale, min to max, so that a one-step spike shows at any size. */
 import type { RunLive, Sparkline } from "./model";
+import { logCeiling } from "./ticks";
 import { toFinite } from "./wire";
+
+const DECADES_ABOVE_USUAL = 4;
 
 export interface SparkShape {
   /** The area between minimum and maximum, one closed path for each stretch without a gap. */
@@ -20,8 +23,9 @@ export function sparkShape(sparkline: Sparkline, maxNorm: number | null, width: 
   const x = (at: number): number => round(((at - first) / span) * width);
   const values = [...min, ...max].filter((value): value is number => value !== null && value > 0);
   const low = Math.log10(values.length ? Math.min(...values) : 1) - 0.1;
-  const high = Math.max(low + 1, Math.log10(values.length ? Math.max(...values) : 1) + 0.1);
-  const y = (value: number): number => round(height - ((Math.log10(value) - low) / (high - low)) * height);
+  const top = Math.min(values.length ? Math.max(...values) : 1, logCeiling(max, DECADES_ABOVE_USUAL));
+  const high = Math.max(low + 1, Math.log10(top) + 0.1);
+  const y = (value: number): number => round(Math.max(0, height - ((Math.log10(value) - low) / (high - low)) * height));
 
   const shape: SparkShape = { area: "", line: "", nonFinite: [], threshold: null };
   for (const [from, to] of stretches(max)) {

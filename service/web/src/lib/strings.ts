@@ -124,7 +124,7 @@ export const strings = {
     threshold: "max_norm",
     thresholdOf: (name: string): string => `max_norm of ${name}`,
     nonFinite: "non-finite",
-    lostFrames: "lost frames",
+    leaving: (peak: string): string => `up to ${peak} ↑`,
     step: (step: number): string => `step ${formatCount(step)}`,
     steps: (from: number, frames: number): string => (frames === 1 ? `step ${formatCount(from)}` : `steps from ${formatCount(from)}, ${formatCount(frames)} each point`),
     range: (low: string, high: string): string => (low === high ? low : `${low} to ${high}`),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { forLogAxis, linearRange, logRange, logTicks } from "./ticks";
+import { forLogAxis, linearRange, logCeiling, logRange, logTicks } from "./ticks";
 
 describe("a logarithmic axis", () => {
   test("ends at 1, 2 or 5 times a power of ten around the data", () => {
@@ -15,6 +15,11 @@ describe("a logarithmic axis", () => {
 
   test("has 1, 2 and 5 where less than three powers are shown", () => {
     expect(logTicks(0.2, 5)).toEqual([0.2, 0.5, 1, 2, 5]);
+  });
+
+  test("ends some decades above the median, so that one explosion does not flatten all else", () => {
+    expect(logCeiling([1, 2, null, 3, 1e20, 1e30], 6)).toBe(3e6);
+    expect(logCeiling([null, 0], 6)).toBe(Infinity);
   });
 
   test("draws a zero minimum at the lower edge and marks where all was zero", () => {

@@ -30,6 +30,14 @@ export function logTicks(low: number, high: number, most = 6): number[] {
   return ticks.length <= most ? ticks : ticks.filter((tick) => isPowerOfTen(tick));
 }
 
+/** Up to where a logarithmic axis shows: ``decades`` above the median. A run that ends at 1e20 would otherwise press all
+ * that was before it into a line; what leaves through the upper edge is marked there with how far it went. */
+export function logCeiling(values: readonly (number | null | undefined)[], decades: number): number {
+  const positive = values.filter((value): value is number => value != null && value > 0).sort((a, b) => a - b);
+  const median = positive[positive.length >> 1];
+  return median === undefined ? Infinity : median * 10 ** decades;
+}
+
 /** Range of a linear axis: a little air above and below, from zero when the data is near it. */
 export function linearRange(low: number, high: number): [number, number] {
   if (low === high) return low === 0 ? [0, 1] : [Math.min(0, low * 2), Math.max(0, high * 2)];

@@ -1,6 +1,6 @@
 /** What a chart draws, told in the words of the page, turned into uPlot's columns and series. */
 import type uPlot from "uplot";
-import { forLogAxis } from "../ticks";
+import { forLogAxis, logCeiling } from "../ticks";
 
 /** null: nothing was measured there, so the line breaks. undefined: another run's step, so the line goes on. */
 export type Column = readonly (number | null | undefined)[];
@@ -25,7 +25,13 @@ export interface Columns {
   data: uPlot.AlignedData;
   /** Indexes where a logarithmic axis has no place for the value, because it is zero. */
   zeros: number[];
+  /** Where a logarithmic axis ends at the latest; Infinity on others. */
+  ceiling: number;
+  /** Lines that leave through the ceiling: at which step first, and how far they went. */
+  leaving: { step: number; peak: number; color: string }[];
 }
+
+const DECADES_ABOVE_USUAL = 6;
 
 export function toColumns(step: readonly number[], lines: readonly Line[], log: boolean): Columns {
   const data: (readonly (number | null | undefined)[])[] = [step];
@@ -40,7 +46,16 @@ export function toColumns(step: readonly number[], lines: readonly Line[], log: 
     data.push(high);
     if (line.style === "band") data.push(low);
   }
-  return { data: data as unknown as uPlot.AlignedData, zeros: [...zeros] };
+  const ceiling = log ? logCeiling(lines.flatMap((line) => (line.style === "band" ? line.high : [])), DECADES_ABOVE_USUAL) : Infinity;
+  return { data: data as unknown as uPlot.AlignedData, zeros: [...zeros], ceiling, leaving: leavingLines(step, lines, ceiling) };
+}
+
+function leavingLines(step: readonly number[], lines: readonly Line[], ceiling: number): Columns["leaving"] {
+  return lines.flatMap(({ high, color }) => {
+    const first = high.findIndex((value) => value != null && value > ceiling);
+    const peak = high.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
+    return first < 0 ? [] : [{ step: step[first] ?? 0, peak, color }];
+  });
 }
 
 export function toSeries(lines: readonly Line[], color: (token: string) => string): { series: uPlot.Series[]; bands: uPlot.Band[] } {

@@ -1,6 +1,8 @@
 /** What is drawn over a chart's axes besides its lines: events, gaps, non-finite steps. Canvas only, no state. */
 import type uPlot from "uplot";
-import { withAlpha } from "./lines";
+import { formatNumber } from "../format";
+import { strings } from "../strings";
+import { withAlpha, type Columns } from "./lines";
 
 export interface EventBand {
   from: number;
@@ -45,8 +47,9 @@ export function drawBelow(plot: uPlot, overlay: Overlay, color: Color): void {
   });
 }
 
-/** Over the lines, at the upper edge: steps without a finite value; at the lower edge: zeros on a logarithmic axis. */
-export function drawAbove(plot: uPlot, overlay: Overlay, zeros: readonly number[], color: Color): void {
+/** Over the lines, at the upper edge: steps without a finite value; at the lower edge: zeros on a
+ * logarithmic axis; and where a line leaves the chart. */
+export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving }: Columns, color: Color): void {
   const { ctx, bbox } = plot;
   const pixel = devicePixelRatio;
   clipped(plot, () => {
@@ -62,6 +65,24 @@ export function drawAbove(plot: uPlot, overlay: Overlay, zeros: readonly number[
     }
   });
   for (const event of overlay.events ?? []) drawFlag(plot, event, color);
+  leaving.forEach((line, row) => drawLeaving(plot, line, row, color));
+}
+
+/** Beside the place where a line leaves through the upper edge: how far it went. */
+function drawLeaving(plot: uPlot, line: Columns["leaving"][number], row: number, color: Color): void {
+  const { ctx, bbox } = plot;
+  const pixel = devicePixelRatio;
+  const text = strings.charts.leaving(formatNumber(line.peak));
+  const x = plot.valToPos(line.step, "x", true);
+  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  ctx.save();
+  ctx.font = `600 ${11 * pixel}px "Inter Variable", system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  const room = x - bbox.left > ctx.measureText(text).width + 12 * pixel;
+  ctx.textAlign = room ? "right" : "left";
+  ctx.fillStyle = color(line.color);
+  ctx.fillText(text, x + (room ? -8 : 8) * pixel, bbox.top + (10 + row * 15) * pixel);
+  ctx.restore();
 }
 
 /** A small flag on top of an event's first step, so that it is seen without its colour. */

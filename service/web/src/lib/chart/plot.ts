@@ -2,7 +2,7 @@
 import type uPlot from "uplot";
 import { formatCount, formatTick } from "../format";
 import { linearRange, logRange, logTicks } from "../ticks";
-import type { Line } from "./lines";
+import type { Columns, Line } from "./lines";
 import { toSeries } from "./lines";
 import { drawAbove, drawBelow, type Overlay } from "./overlay";
 
@@ -17,7 +17,7 @@ export interface PlotSpec {
   sync: string;
   range: () => [number, number] | null;
   overlay: () => Overlay;
-  zeros: () => readonly number[];
+  columns: () => Columns;
   onCursor: (index: number | null) => void;
   onZoom: (from: number, to: number) => void;
   onReset: () => void;
@@ -35,7 +35,7 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
     legend: { show: false },
     series,
     bands,
-    scales: { x: { time: false, range: (_plot, low, high) => spec.range() ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: yScale(spec.axis) },
+    scales: { x: { time: false, range: (_plot, low, high) => spec.range() ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: yScale(spec) },
     axes: axes(spec.axis, color),
     cursor: {
       y: false,
@@ -46,7 +46,7 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
     },
     hooks: {
       drawClear: [(plot) => drawBelow(plot, spec.overlay(), color)],
-      draw: [(plot) => drawAbove(plot, spec.overlay(), spec.zeros(), color)],
+      draw: [(plot) => drawAbove(plot, spec.overlay(), spec.columns(), color)],
       setCursor: [(plot) => spec.onCursor(plot.cursor.idx ?? null)],
       setSelect: [
         (plot) => {
@@ -61,10 +61,10 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
   };
 }
 
-function yScale(kind: AxisKind): uPlot.Scale {
+function yScale({ axis: kind, columns }: PlotSpec): uPlot.Scale {
   if (kind === "unit") return { range: () => [0, 1.02] };
   if (kind === "linear") return { range: (_plot, low, high) => linearRange(low ?? 0, high ?? 1) };
-  return { distr: 3, log: 10, range: (_plot, low, high) => (low > 0 && high > 0 ? logRange(low, high) : [0.1, 1]) };
+  return { distr: 3, log: 10, range: (_plot, low, high) => (low > 0 && high > 0 ? logRange(low, Math.max(low, Math.min(high, columns().ceiling))) : [0.1, 1]) };
 }
 
 function axes(kind: AxisKind, color: (token: string) => string): uPlot.Axis[] {
@@ -73,6 +73,8 @@ function axes(kind: AxisKind, color: (token: string) => string): uPlot.Axis[] {
   if (kind === "unit") y.splits = () => [0, 0.5, 1];
   if (kind === "log") {
     y.splits = (plot, _axis, low, high) => logTicks(low, high, Math.max(2, Math.floor(plot.height / 34)));
+    // uPlot draws no axis where none of its increments fits, and they end at 1e32; the ticks above need none
+    y.incrs = (_plot, _axis, low, high) => [Math.max(5, high - low)];
     y.filter = (_plot, ticks) => ticks;
   }
   const x: uPlot.Axis = { ...look, size: 26, gap: 4, space: 72, incrs: [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b), values: (_plot, ticks) => ticks.map((tick) => formatCount(tick)) };

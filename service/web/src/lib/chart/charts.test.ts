@@ -1,0 +1,82 @@
+import { describe, expect, test } from "vitest";
+import type { Event, MetricColumns, SeriesAnswer } from "../model";
+import { SeriesBuffer } from "../series";
+import { align } from "./align";
+import { compareCharts } from "./compare-charts";
+import { toColumns, type Line } from "./lines";
+import { runCharts } from "./run-charts";
+
+const columns = (values: (number | null)[]): MetricColumns => ({ min: values, max: values, mean: values, non_finite: values.map((value) => Number(value === null)) });
+
+function buffer(step: number[], series: Record<string, MetricColumns>): SeriesBuffer {
+  const answer: SeriesAnswer = { run_id: "r", monitor: "main", rank: 0, frames: step.length, bucket: 1, step, series, gaps: [], attempts: [], last_step: step.at(-1) ?? null };
+  return new SeriesBuffer(answer);
+}
+
+const event = (more: Partial<Event>): Event => ({ severity: "critical", status: "open", start_step: 1, end_step: null, ...more }) as Event;
+
+describe("the charts of a run", () => {
+  const series = buffer([0, 1, 2], { global_norm: columns([1, 5, null]), loss: columns([2, -1, 3]), max_norm: columns([0.5, 0.5, 0.5]), lr: columns([0.1, 0.1, 0.1]) });
+
+  test("the norm has a logarithmic axis and its threshold, a loss below zero has a linear one", () => {
+    const [norm, loss] = runCharts(series, [], []);
+    expect([norm?.axis, norm?.lines.map((line) => line.style)]).toEqual(["log", ["band", "dashed"]]);
+    expect(loss?.axis).toBe("linear");
+  });
+
+  test("a threshold that is off is not drawn", () => {
+    const off = buffer([0], { global_norm: columns([1]), max_norm: columns([null]) });
+    expect(runCharts(off, [], [])[0]?.lines).toHaveLength(1);
+  });
+
+  test("open events last, resolved ones end, non-finite steps are marked", () => {
+    const events = [event({}), event({ status: "resolved", end_step: 2, severity: "warning" })];
+    const overlay = runCharts(series, events, [{ first_step: 7, last_step: 9, n: 3, reason: "quota" }])[0]?.overlay;
+    expect(overlay).toEqual({
+      events: [{ from: 1, to: null, color: "--critical" }, { from: 1, to: 2, color: "--warning" }],
+      gaps: [{ from: 7, to: 9 }],
+      nonFinite: [{ step: [2], color: "--non-finite", row: 0 }],
+    });
+  });
+
+  test("a screen reader is told the last and largest value and how many steps were not finite", () => {
+    expect(runCharts(series, [], [])[0]?.summary).toBe("Gradient norm: last 5, largest 5, 1 non-finite steps");
+  });
+});
+
+describe("lines on an axis", () => {
+  const band = (high: (number | null)[]): Line => ({ label: "norm", color: "--chart-norm", style: "band", high, low: high });
+
+  test("a line that explodes leaves through the top and says how far it went", () => {
+    const { ceiling, leaving } = toColumns([0, 1, 2, 3, 4], [band([1, 1, 1, 1e9, 1e20])], true);
+    expect([ceiling, leaving]).toEqual([1e6, [{ step: 3, peak: 1e20, color: "--chart-norm" }]]);
+  });
+
+  test("a linear axis shows everything", () => {
+    expect(toColumns([0, 1], [band([1, 1e20])], false)).toMatchObject({ ceiling: Infinity, leaving: [] });
+  });
+});
+
+describe("runs over each other", () => {
+  test("another run's step breaks no line, an own hole does", () => {
+    const { step, spread } = align([[0, 2], [1, 2]]);
+    expect(step).toEqual([0, 1, 2]);
+    expect([spread(0, [5, null]), spread(1, [6, 7])]).toEqual([[5, undefined, null], [undefined, 6, 7]]);
+  });
+
+  test("each run keeps its colour, its threshold and its flag", () => {
+    const series = (): SeriesBuffer => buffer([0, 1], { global_norm: columns([1, 2]), max_norm: columns([1, 1]), clip_coefficient: columns([1, 0.5]) });
+    const runs = [
+      { name: "a", color: "--run-1", series: series(), firstEvent: event({ start_step: 1 }) },
+      { name: "b", color: "--run-2", series: series(), firstEvent: null },
+    ];
+    const norm = compareCharts(runs).charts[0];
+    expect(norm?.lines.map(({ label, color, style }) => [label, color, style])).toEqual([
+      ["a", "--run-1", "band"],
+      ["b", "--run-2", "band"],
+      ["max_norm of a", "--run-1", "dashed"],
+      ["max_norm of b", "--run-2", "dashed"],
+    ]);
+    expect(norm?.overlay.events).toEqual([{ from: 1, to: 1, color: "--run-1" }]);
+  });
+});
