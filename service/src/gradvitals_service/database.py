@@ -78,6 +78,12 @@ class NonFiniteDouble(TypeDecorator[float]):
         return None if value is None else float(value)
 
 
+def database_reason(error: Exception) -> str:
+    """What went wrong, for the log: the first line, since the lines after it may quote what people sent."""
+    first_line, _, _ = str(getattr(error, "orig", None) or type(error).__name__).strip().partition("\n")
+    return first_line
+
+
 UUIDKey = Annotated[UUID, mapped_column(primary_key=True)]
 RunKey = Annotated[UUID, mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)]
 JSONObject = Annotated[dict[str, Any], mapped_column(JSON)]

@@ -9,11 +9,12 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from gradvitals_service.database import database_reason
 from gradvitals_service.wirejson import WireJSONResponse
 
 log = structlog.get_logger()
@@ -117,8 +118,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_exception_handler(DBAPIError, _answer_database_error)
-    app.add_exception_handler(PoolTimeoutError, _answer_database_error)
+    for passing in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(passing, _answer_database_error)
     app.add_exception_handler(Exception, _answer_fault)
 
 
@@ -148,7 +149,7 @@ def _answer_http_exception(request: Request, error: Exception) -> Response:
 
 def _answer_database_error(request: Request, error: Exception) -> Response:
     """The database is away, full or busy: nothing was stored, and the same request may succeed later."""
-    log.error("database_error", path=request.url.path, error=type(error).__name__, exc_info=error)
+    log.error("database_error", path=request.url.path, reason=database_reason(error))
     return answer_for(OverloadedError("the database could not complete this; nothing was stored, try again"))
 
 

@@ -209,7 +209,7 @@ def find_inherited_event(
     return session.scalars(statement.order_by(Event.opened_at, Event.event_id).limit(1)).one_or_none()
 
 
-def _stored_frames(key: StreamKey) -> Select[Any]:
+def _stored_frames(key: StreamKey) -> "Select[int, int, str, bytes, bytes]":
     table = StoredChunk
     columns = (table.first, table.n, table.layout_id, table.columns, table.layer_columns)
     return select(*columns).where(*_of_stream(table, key))

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.alerts.channels import Channels
-from gradvitals_service.database import begin_write
+from gradvitals_service.database import begin_write, database_reason
 from gradvitals_service.errors import MalformedError, OverloadedError
 from gradvitals_service.ingest.transaction import Memory, Transaction
 
@@ -172,7 +172,9 @@ class _WriterThread(threading.Thread):
         except Exception as error:  # whatever it was, the thread must go on and everybody must hear
             if transaction is not None:
                 self._memory.forget(transaction.watches)
-            log.error("group_not_written", items=len(items), error=type(error).__name__, exc_info=error)
+            known = isinstance(error, SQLAlchemyError)  # a fault of ours is logged with its place
+            reason = database_reason(error) if known else type(error).__name__
+            log.error("group_not_written", items=len(items), reason=reason, exc_info=None if known else error)
             for item in items:
                 item.future.set_exception(OverloadedError("the database could not commit this; nothing was stored"))
             return
@@ -196,7 +198,7 @@ def _attempt(transaction: Transaction, item: Item) -> Any:
         with transaction.session.begin_nested():
             answer = item.apply(transaction)
     except DataError as error:
-        log.warning("value_refused_by_database", run_id=str(item.run_id), error=str(error.orig))
+        log.warning("value_refused_by_database", run_id=str(item.run_id), reason=database_reason(error))
         return MalformedError("the database refused a value that was sent; nothing of it was stored")
     except (OperationalError, InterfaceError, InternalError):
         raise  # the connection is gone or the disk is full: the whole group has failed
