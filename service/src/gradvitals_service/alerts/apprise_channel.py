@@ -25,7 +25,7 @@ class InvalidChannelError(ValueError):
 class AppriseChannel:
     """The channel behind one Apprise URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
         self.name = channel_name(url)
         with warnings.catch_warnings():  # on first use Apprise tries modules that newer Pythons deprecate
             warnings.simplefilter("ignore")
@@ -33,10 +33,11 @@ class AppriseChannel:
         if service is None:
             raise InvalidChannelError(f"alert {self.name}: Apprise does not know this URL, or a part of it is missing")
         # An abandoned attempt would hold up our exit for as long as its socket waits.
-        service.socket_read_timeout = min(service.socket_read_timeout, SEND_TIMEOUT_SECONDS)
-        service.socket_connect_timeout = min(service.socket_connect_timeout, SEND_TIMEOUT_SECONDS)
+        service.socket_read_timeout = min(service.socket_read_timeout, timeout_seconds)
+        service.socket_connect_timeout = min(service.socket_connect_timeout, timeout_seconds)
         self.description = f"{service.service_name} ({self.name})"
         self._url = url
+        self._timeout_seconds = timeout_seconds
         self._apprise = apprise.Apprise()
         self._apprise.add(service)
 
@@ -47,7 +48,7 @@ class AppriseChannel:
             body=message.body,
             notify_type=apprise.NotifyType.FAILURE,
             body_format=apprise.NotifyFormat.TEXT,
-            timeout=SEND_TIMEOUT_SECONDS,
+            timeout=self._timeout_seconds,
         )
         if not result:
             reasons = "; ".join(entry.message for entry in result.logs())

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, CursorResult, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, CursorResult, event, func, or_, select, update
+from sqlalchemy.orm import Session, SessionTransaction
 
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.alerts.message import Message, compose
@@ -37,7 +37,7 @@ class Lease:
 def enqueue(session: Session, run: Run, opened: Event, channels: Channels) -> None:
     """Write one delivery a channel for a critical event; a second time changes nothing.
 
-    The caller wakes the dispatcher (``channels.on_enqueued``) after the commit: before it there is nothing to see.
+    The dispatcher is woken once the transaction has ended.
     """
     if not channels.names:
         return
@@ -48,6 +48,7 @@ def enqueue(session: Session, run: Run, opened: Event, channels: Channels) -> No
         if session.get(Delivery, delivery_id) is None:
             session.add(_delivery(delivery_id, opened, channel, message))
     session.flush()
+    _wake_at_the_end(session, channels)
 
 
 def lease_oldest(session: Session, channel: str, now: datetime, until: datetime) -> Lease | None:
@@ -101,6 +102,18 @@ def _delivery(delivery_id: UUID, opened: Event, channel: str, message: Message) 
         error=None,
         created_at=opened.opened_at,
     )
+
+
+def _wake_at_the_end(session: Session, channels: Channels) -> None:
+    """Wake the dispatcher when the outermost transaction has ended; before that the rows are not there for it."""
+    if session.info.get("wakes_dispatcher"):
+        return
+    session.info["wakes_dispatcher"] = True
+
+    @event.listens_for(session, "after_transaction_end")
+    def wake(_: Session, transaction: SessionTransaction) -> None:
+        if transaction.parent is None:
+            channels.on_enqueued()
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
