@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gradvitals_service.dashboard.hub import Message, Subscription
 from gradvitals_service.dashboard.pacing import Pacer
+from gradvitals_service.dashboard.schemas import LiveRead
 from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.wirejson import encode
@@ -51,7 +52,7 @@ async def subscribe(
         yield subscription
 
 
-@router.get("/live", response_class=EventSourceResponse)
+@router.get("/live", response_class=EventSourceResponse, responses={200: {"model": LiveRead}})
 async def follow(
     request: Request, subscription: Annotated[Subscription, Depends(subscribe)]
 ) -> AsyncIterator[ServerSentEvent]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from gradvitals_service.health.schemas import EventRead
-from gradvitals_service.runs.schemas import RunSummary
+from gradvitals_service.runs.schemas import RunLive, RunSummary
 from gradvitals_service.wirejson import WireNumber
 
 
@@ -41,3 +41,12 @@ class LiveFrames(BaseModel):
     clip_coefficient: list[WireNumber]
     max_norm: list[WireNumber]
     lr: list[WireNumber]
+
+
+class LiveRead(BaseModel):
+    """The data of server-sent events, by the event's name."""
+
+    run: RunLive
+    event: EventRead
+    frames: LiveFrames
+    resync: dict[str, None] = Field(description="empty: something was missed, read everything again")

@@ -125,8 +125,8 @@ class SparklineRead(BaseModel):
     non_finite: list[int]
 
 
-class RunSummary(BaseModel):
-    """One run as the overview shows it."""
+class RunLive(BaseModel):
+    """One run's newest figures, as open pages are told them."""
 
     run_id: UUID
     project: str
@@ -143,8 +143,13 @@ class RunSummary(BaseModel):
     loss: WireNumber | None
     clip_rate: float | None
     max_norm: WireNumber | None
-    sparkline: SparklineRead
     open_events: list[EventRead]
+
+
+class RunSummary(RunLive):
+    """One run as the overview shows it."""
+
+    sparkline: SparklineRead
 
 
 class MonitorRead(BaseModel):

@@ -1,0 +1,78 @@
+"""What the reading API answers is what OpenAPI says: the page's types are made from that."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from service.dashboard.open_page import OpenPage, listening
+from service.speaking import ServiceUnderTest, Speaker
+
+from gradvitals_service.dashboard.schemas import DashboardRead, LiveFrames
+from gradvitals_service.health.schemas import EventList, EventRead
+from gradvitals_service.runs.schemas import RunLive, RunRead
+from gradvitals_service.series.schemas import LayersRead, SeriesRead
+
+NAN = float("nan")
+ANSWERS: dict[str, type[BaseModel]] = {
+    "/api/v1/dashboard": DashboardRead,
+    "/api/v1/events": EventList,
+    "/api/v1/runs/{run_id}": RunRead,
+    "/api/v1/runs/{run_id}/series": SeriesRead,
+    "/api/v1/runs/{run_id}/layers": LayersRead,
+    "/api/v1/runs/{run_id}/events": EventList,
+}
+
+
+def fields(value: Any) -> Any:
+    """The names of all fields, at every depth."""
+    if isinstance(value, dict):
+        return {name: fields(held) for name, held in value.items()}
+    return [fields(held) for held in value] if isinstance(value, list) else None
+
+
+def assert_is(model: type[BaseModel], answer: Any) -> None:
+    """The answer fits the model, and has exactly its fields."""
+    assert fields(model.model_validate(answer).model_dump(mode="json")) == fields(answer)
+
+
+@pytest.fixture
+def run(service: ServiceUnderTest) -> Speaker:
+    """A run with a bit of everything: finite and not, lost frames, an open event."""
+    run = service.declare_run()
+    run.heartbeat(monitors={"main": {"made": 5, "norm_type": "Infinity", "max_norm": 1.0}})
+    run.send(0, 2)
+    lost = [{"first": 2, "n": 1, "reason": "quota", "first_step": None, "last_step": None}]
+    run.send(3, 2, lost=lost, global_norm=[5.0, NAN], layer_norms=[3.0, 4.0, NAN, 4.0], flags=[2, 1])
+    return run
+
+
+class TestAnswers:
+    def test_are_of_the_declared_shape(self, service: ServiceUnderTest, run: Speaker):
+        for path, model in ANSWERS.items():
+            assert_is(model, service.get(path.format(run_id=run.run_id)))
+
+    def test_are_all_declared(self, service: ServiceUnderTest):
+        paths = service.app.openapi()["paths"]
+        for path, model in ANSWERS.items():
+            content = paths[path]["get"]["responses"]["200"]["content"]["application/json"]
+            assert content["schema"]["$ref"].endswith(f"/{model.__name__}")
+
+    def test_of_the_live_stream_are_too(self, service: ServiceUnderTest, run: Speaker):
+        models = {"run": RunLive, "event": EventRead, "frames": LiveFrames}
+        with listening(service) as port:
+            page = OpenPage(port, service.read, str(run.run_id))
+            run.send(5, 200)
+            seen = set()
+            while seen != set(models):
+                name, data = page.next()
+                if name in models:
+                    assert_is(models[name], data)
+                    seen.add(name)
+            service.app.state.hub.close()
+            page.close()
+
+
+def test_every_reading_route_is_among_them(service: ServiceUnderTest):
+    paths = service.app.openapi()["paths"]
+    reading = {path for path, methods in paths.items() if path.startswith("/api/v1") and "get" in methods}
+    assert reading == set(ANSWERS) | {"/api/v1/live"}
