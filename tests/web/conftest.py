@@ -64,7 +64,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def open_page(browser: Browser, service: ServiceProcess, complaints: list[str]) -> Iterator[OpenPage]:
-    """Open a path of the page in a window of its own, logged in unless told otherwise."""
+    """Open a path in a window of its own, logged in unless told otherwise; the browser must not complain."""
     contexts = []
 
     def open_page(path: str = "/", size: tuple[int, int] = DESKTOP, login: bool = True, dark: bool = False) -> Page:
@@ -86,6 +86,7 @@ def open_page(browser: Browser, service: ServiceProcess, complaints: list[str]) 
     yield open_page
     for context in contexts:
         context.close()
+    assert complaints == []
 
 
 def is_complaint(text: str) -> bool:

@@ -557,6 +557,49 @@ export interface components {
             layout_id: string;
         };
         /**
+         * LiveFrames
+         * @description Frames that were just committed; columns of equal length.
+         */
+        LiveFrames: {
+            /** Clip Coefficient */
+            clip_coefficient: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Global Norm */
+            global_norm: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /**
+             * Loss
+             * @description null where none was logged
+             */
+            loss: (number | ("NaN" | "Infinity" | "-Infinity") | null)[];
+            /** Lr */
+            lr: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Max Norm */
+            max_norm: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Monitor */
+            monitor: string;
+            /** Rank */
+            rank: number;
+            /** Run Id */
+            run_id: string;
+            /** Step */
+            step: number[];
+        };
+        /**
+         * LiveRead
+         * @description The data of server-sent events, by the event's name.
+         */
+        LiveRead: {
+            event: components["schemas"]["EventRead"];
+            frames: components["schemas"]["LiveFrames"];
+            /**
+             * Resync
+             * @description empty: something was missed, read everything again
+             */
+            resync: {
+                [key: string]: null;
+            };
+            run: components["schemas"]["RunLive"];
+        };
+        /**
          * LoginLink
          * @description A link that opens the page once.
          */
@@ -613,6 +656,59 @@ export interface components {
             run_id: string;
             /** Wire Versions */
             wire_versions: number[];
+        };
+        /**
+         * RunLive
+         * @description One run's newest figures, as open pages are told them.
+         */
+        RunLive: {
+            /** Clip Rate */
+            clip_rate: number | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Global Norm */
+            global_norm: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Group */
+            group: string | null;
+            /**
+             * Health
+             * @enum {string}
+             */
+            health: "healthy" | "warning" | "critical" | "not_measurable" | "unknown";
+            /**
+             * Last Seen At
+             * Format: date-time
+             */
+            last_seen_at: string;
+            /** Last Step */
+            last_step: number | null;
+            /** Loss */
+            loss: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Max Norm */
+            max_norm: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Name */
+            name: string;
+            /** Open Events */
+            open_events: components["schemas"]["EventRead"][];
+            /** Owner */
+            owner: string | null;
+            /** Project */
+            project: string;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "paused" | "finished" | "failed" | "unreachable";
+            /** Tags */
+            tags: string[];
         };
         /**
          * RunRead
@@ -923,7 +1019,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": unknown;
+                    "text/event-stream": components["schemas"]["LiveRead"];
                 };
             };
             /** @description Validation Error */

@@ -134,7 +134,7 @@ export const strings = {
     zoomShow: "Show",
     zoomReset: "Whole run",
     summary: (name: string, peak: number | null, last: number | null, nonFinite: number): string =>
-      `${name}: last ${formatNumber(last)}, largest ${formatNumber(peak)}${nonFinite > 0 ? `, ${formatCount(nonFinite)} non-finite steps` : ""}`,
+      `${name}: last ${formatNumber(last)}, largest ${formatNumber(peak)}${nonFinite > 0 ? `, ${formatCount(nonFinite)} non-finite ${plural(nonFinite, "step", "steps")}` : ""}`,
     empty: "Nothing measured here yet",
   },
 

@@ -40,7 +40,7 @@ describe("the charts of a run", () => {
   });
 
   test("a screen reader is told the last and largest value and how many steps were not finite", () => {
-    expect(runCharts(series, [], [])[0]?.summary).toBe("Gradient norm: last 5, largest 5, 1 non-finite steps");
+    expect(runCharts(series, [], [])[0]?.summary).toBe("Gradient norm: last 5, largest 5, 1 non-finite step");
   });
 });
 
