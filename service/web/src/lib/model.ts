@@ -1,6 +1,5 @@
 /** What the reading API answers, by the names the page uses; the shapes are those the service declares. */
 import type { components } from "./api-types";
-import type { WireNumber } from "./wire";
 
 type Schemas = components["schemas"];
 
@@ -18,21 +17,10 @@ export type LayersAnswer = Schemas["LayersRead"];
 export type LayerRow = Schemas["LayerRead"];
 export type Health = RunSummary["health"];
 
-/** A run as the live stream tells it. */
-export type RunLive = Omit<RunSummary, "sparkline">;
-
-/** Frames that were just committed: columns of equal length. Streams have no schema in OpenAPI. */
-export interface LiveFrames {
-  run_id: string;
-  monitor: string;
-  rank: number;
-  step: number[];
-  global_norm: WireNumber[];
-  loss: (WireNumber | null)[];
-  clip_coefficient: WireNumber[];
-  max_norm: WireNumber[];
-  lr: WireNumber[];
-}
+/** A run as the live stream tells it: without its sparkline. */
+export type RunLive = Schemas["RunLive"];
+/** Frames that were just committed: columns of equal length. */
+export type LiveFrames = Schemas["LiveFrames"];
 
 export type LiveMessage =
   | { kind: "run"; run: RunLive }
