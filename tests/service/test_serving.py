@@ -254,24 +254,3 @@ def test_on_postgresql_it_waits_for_whoever_migrates(process: ServiceProcess, po
         assert process.stop() == 0
     finally:
         drop_database(postgresql_server, name)
-
-
-def test_logs_are_one_json_object_a_line_where_asked(process: ServiceProcess) -> None:
-    """Ours and those of libraries alike."""
-    command = [sys.executable, "-c", _LOGGING_PROGRAM]
-    result = subprocess.run(command, env=process.environment, capture_output=True, text=True, timeout=WAIT_SECONDS)
-    lines = [json.loads(line) for line in result.stderr.strip().splitlines()]
-    assert [(line["event"], line["level"]) for line in lines] == [("ours", "warning"), ("theirs 1", "error")]
-    assert lines[0]["run_id"] == "r"
-    assert all("timestamp" in line for line in lines)
-
-
-_LOGGING_PROGRAM = """
-import logging
-import structlog
-from gradvitals_service.logs import configure_logs
-configure_logs("json")
-structlog.get_logger().warning("ours", run_id="r")
-logging.getLogger("uvicorn.error").error("theirs %d", 1)
-logging.getLogger("somebody").debug("not shown")
-"""

@@ -32,6 +32,7 @@ class CannotServeError(Exception):
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; raises CannotServeError before anything has changed."""
     os.umask(0o077)  # the database and its journal are for their owner alone
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, as Ctrl-C does
     listener = listen(settings.host, settings.port)
     with contextlib.closing(listener), hold_database(settings.database_url):
         prepare_database(settings.database_url)
@@ -152,5 +153,4 @@ def run_server(app: FastAPI, listener: socket.socket) -> None:
         backlog=2048,
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has ended
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         _Server(config).run(sockets=[listener])

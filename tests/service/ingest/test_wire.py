@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from service.speaking import chunk
 from wire import golden
@@ -191,6 +191,7 @@ def test_what_is_no_chunk_at_all_is_refused(body: bytes) -> None:
     assert refusal_of(body).status_code == 422
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_change_of_a_byte_makes_anything_but_a_chunk_or_a_refusal(data: st.DataObject) -> None:
     body = bytearray(golden.PATH.read_bytes())

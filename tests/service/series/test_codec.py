@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradvitals_service.series.codec import (
@@ -47,6 +47,7 @@ def assert_equal(one: ChunkColumns, other: ChunkColumns) -> None:
     assert one.details == other.details
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 300), layer_count=st.integers(0, 20))
 def test_a_chunk_comes_back_bit_for_bit(n: int, layer_count: int) -> None:
     chunk = make_chunk(n, layer_count)

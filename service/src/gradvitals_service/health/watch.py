@@ -17,11 +17,11 @@ from gradvitals_service.health.groups import Groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey
 from gradvitals_service.runs.models import Attempt
+from gradvitals_service.series import flags
 from gradvitals_service.series.codec import ChunkColumns, decode_chunk_columns
 
 SNAPSHOT_FRAMES = 1024
 SNAPSHOT_AGE = timedelta(seconds=10)
-FLAG_LOSS = 2
 
 log = structlog.get_logger()
 
@@ -135,7 +135,7 @@ def _block(first: int, frames: ChunkColumns, groups: Groups) -> Frames:
         max_norm=columns["max_norm"],
         lr=columns["lr"],
         loss=columns["loss"],
-        has_loss=(columns["flags"] & FLAG_LOSS) != 0,
+        has_loss=(columns["flags"] & flags.LOSS) != 0,
         flags=columns["flags"],
         group_norms=groups.norms(frames.layer_norms),
         param_norms=groups.norms(frames.param_norms),

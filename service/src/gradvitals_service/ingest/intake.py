@@ -13,7 +13,7 @@ from gradvitals_service.errors import ConflictError, MalformedError
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.recording import record
 from gradvitals_service.health.schemas import EventRead
-from gradvitals_service.health.watch import FLAG_LOSS, Watch, find_watch, new_watch, read_groups
+from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
 from gradvitals_service.ingest.queries import StreamHead, StreamKey
@@ -23,11 +23,11 @@ from gradvitals_service.ingest.wire import Chunk
 from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.queries import declare_layout, declare_run, has_run, lock_run, settle
 from gradvitals_service.runs.schemas import FINAL_STATES, LayerDeclaration, RunDeclaration
+from gradvitals_service.series import flags
 from gradvitals_service.series.codec import ChunkColumns, encode_columns
 from gradvitals_service.series.sparkline import Sparkline
 
 EncodedChunk = tuple[bytes, bytes]
-FLAG_ALREADY_CLIPPED = 8
 PUBLISHED_COLUMNS = ("step", "global_norm", "loss", "clip_coefficient", "max_norm", "lr", "flags")
 
 
@@ -169,9 +169,9 @@ def _set_figures(run: Run, frames: ChunkColumns) -> None:
     run.last_step = int(columns["step"][-1])
     run.global_norm = float(columns["global_norm"][-1])
     run.max_norm = float(columns["max_norm"][-1])
-    run.already_clipped = bool(columns["flags"][-1] & FLAG_ALREADY_CLIPPED)
+    run.already_clipped = bool(columns["flags"][-1] & flags.ALREADY_CLIPPED)
     run.clip_rate = float(np.mean(columns["clip_coefficient"] < 1))
-    logged = np.flatnonzero(columns["flags"] & FLAG_LOSS)
+    logged = np.flatnonzero(columns["flags"] & flags.LOSS)
     if len(logged):
         run.loss = float(columns["loss"][logged[-1]])
 

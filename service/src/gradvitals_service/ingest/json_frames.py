@@ -12,10 +12,8 @@ from gradvitals_service.ingest.schemas import MOST_SCALARS, FrameIn, FramesIn, N
 from gradvitals_service.ingest.wire import Chunk, check_columns
 from gradvitals_service.runs.layouts import layout_id
 from gradvitals_service.runs.schemas import LayerDeclaration
+from gradvitals_service.series import flags
 from gradvitals_service.series.codec import COLUMN_TYPES, ChunkColumns
-
-FLAG_NON_FINITE = 1
-FLAG_LOSS = 2
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -65,7 +63,7 @@ def _columns_of(frame: FrameIn, now: float) -> dict[str, float]:
         "lr": float("nan") if frame.lr is None else _float32(frame.lr),
         "loss": float("nan") if frame.loss is None else _float32(frame.loss),
         "loss_scale": 1.0,
-        "flags": (0 if finite else FLAG_NON_FINITE) | (0 if frame.loss is None else FLAG_LOSS),
+        "flags": (0 if finite else flags.NON_FINITE) | (0 if frame.loss is None else flags.LOSS),
     }
 
 
