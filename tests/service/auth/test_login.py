@@ -26,7 +26,17 @@ def test_a_link_opens_the_page_once(service: ServiceUnderTest) -> None:
     assert cookie.startswith("gradvitals_session=")
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
-    assert service.client.get(path).status_code == 401
+    service.client.cookies.clear()
+    spent = service.client.get(path)
+    assert "Set-Cookie" not in spent.headers
+    assert service.client.get(SOME_RUN).status_code == 401
+
+
+def test_a_spent_link_leads_home_where_it_was_used(service: ServiceUnderTest) -> None:
+    path = login_path(service)
+    service.client.get(path)
+    again = service.client.get(path)
+    assert (again.status_code, again.headers["Location"]) == (303, "/")
 
 
 def test_the_cookie_reads_as_the_token_does(service: ServiceUnderTest) -> None:

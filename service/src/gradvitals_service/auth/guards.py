@@ -18,10 +18,8 @@ BODY_LIMIT = 8 * MEBIBYTE
 LAYOUT_LIMIT = 32 * MEBIBYTE
 
 SECURITY_HEADERS = {
-    # uPlot sets its sizes through style attributes, hence 'unsafe-inline' for styles; scripts come from files alone.
     "Content-Security-Policy": (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel
 
 from gradvitals_service.auth.login import LoginCodes
-from gradvitals_service.auth.scopes import SESSION_COOKIE, public, require_read, same_secret
+from gradvitals_service.auth.scopes import SESSION_COOKIE, may_read, public, require_read, same_secret
 from gradvitals_service.auth.tokens import Tokens
 from gradvitals_service.bodies import read_json
 from gradvitals_service.errors import ForbiddenError, UnauthorizedError
@@ -46,10 +46,14 @@ def log_in_by_link(request: Request, code: str | None = None) -> Response:
     """Trade a one-time code for the cookie; without a code, show the page that asks for a token."""
     if code is None:
         return page_response("index.html")
-    if not request.app.state.login_codes.use(code):
-        raise UnauthorizedError("this link was used before or is too old; `gradvitals-service link` prints a new one")
-    answer = RedirectResponse(_home(request), status_code=status.HTTP_303_SEE_OTHER)
-    return _with_cookie(request, answer)
+    if request.app.state.login_codes.use(code):
+        answer = RedirectResponse(_home(request), status_code=status.HTTP_303_SEE_OTHER)
+        return _with_cookie(request, answer)
+    if may_read(request):  # the link was used in this very browser
+        return RedirectResponse(_home(request), status_code=status.HTTP_303_SEE_OTHER)
+    refusal = page_response("index.html")  # the page says that the link is spent, and how to get another
+    refusal.status_code = status.HTTP_401_UNAUTHORIZED
+    return refusal
 
 
 @pages.post("/login", status_code=status.HTTP_204_NO_CONTENT)

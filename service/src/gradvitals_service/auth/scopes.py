@@ -36,6 +36,13 @@ def require_read(request: Request) -> None:
         raise UnauthorizedError("this token may not read; log in again with `gradvitals-service link`")
 
 
+def may_read(request: Request) -> bool:
+    """Whether ``require_read`` would let this request pass."""
+    tokens: Tokens = request.app.state.tokens
+    given = _bearer(request) or request.cookies.get(SESSION_COOKIE)
+    return given is not None and same_secret(given, tokens.read)
+
+
 def public() -> None:
     """Declare that a route tells nothing about anybody's runs."""
 

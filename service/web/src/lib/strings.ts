@@ -152,6 +152,7 @@ export const strings = {
 
   login: {
     heading: "Open the page with its link",
+    spent: "This link was used before or is too old.",
     lead: "The service shows runs only to people it knows. Where it runs, the command that started it printed a one-time link:",
     serve: "gradvitals-service serve",
     again: "For a fresh link, ask the running service:",
