@@ -160,6 +160,14 @@ class TestTheNewestFigures:
         figures = {name: detail[name] for name in ("last_step", "global_norm", "loss", "clip_rate", "max_norm")}
         assert figures == {"last_step": 3, "global_norm": 5.0, "loss": 1.5, "clip_rate": 0.5, "max_norm": 2.0}
 
+    def test_the_clip_rate_is_that_of_the_whole_run_without_its_non_finite_steps(
+        self, service: ServiceUnderTest
+    ) -> None:
+        run = service.declare_run()
+        run.send(0, 3, clip_coefficient=[0.5, 0.5, 0.5])
+        run.send(3, 2, clip_coefficient=[1.0, math.nan], global_norm=[5.0, math.nan], flags=[2, 3])
+        assert service.get(run.path)["clip_rate"] == 0.75
+
     def test_a_loss_that_was_not_logged_leaves_the_last_one(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()
         run.send(0, 2, loss=[4.0, 3.0])

@@ -49,9 +49,10 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
         _check_steps(head, frames)
         watch = _watch(transaction, key, head, attempt, chunk.layout_id)
         _store(transaction, key, chunk.layout_id, (first + accepted.skip, frames), None if accepted.skip else encoded)
+        _update_figures(run, attempt, chunk.monitor, frames)  # before the judgement, whose alerts quote them
         _judge(transaction, run, attempt, key, watch, (first + accepted.skip, frames))
     _advance(transaction, key, head, accepted, chunk.layout_id, frames, watch)
-    _update_run(transaction, run, attempt, chunk.monitor, frames)
+    _update_state(transaction, run, attempt)
     _publish(transaction, key, attempt, frames)
     return _acknowledgement(head, run)
 
@@ -150,15 +151,20 @@ def _advance(
     queries.save_stream(transaction.session, key, head, snapshot)
 
 
-def _update_run(transaction: Transaction, run: Run, attempt: Attempt, monitor: str, frames: ChunkColumns) -> None:
+def _update_figures(run: Run, attempt: Attempt, monitor: str, frames: ChunkColumns) -> None:
     """Keep the newest figures beside the run: those of rank 0 and of the monitor that reported first."""
+    if attempt.rank != 0:
+        return
+    sparkline = Sparkline.from_bytes(run.sparkline) if run.sparkline else Sparkline(monitor)
+    if sparkline.monitor == monitor:
+        sparkline.observe(monitor, frames.columns["step"], frames.columns["global_norm"])
+        run.sparkline = sparkline.to_bytes()
+        _set_figures(run, frames)
+
+
+def _update_state(transaction: Transaction, run: Run, attempt: Attempt) -> None:
+    """The run was heard of, and an end that was declared may now hold."""
     run.last_seen_at = transaction.now
-    if attempt.rank == 0 and len(frames):
-        sparkline = Sparkline.from_bytes(run.sparkline) if run.sparkline else Sparkline(monitor)
-        if sparkline.monitor == monitor:
-            sparkline.observe(monitor, frames.columns["step"], frames.columns["global_norm"])
-            run.sparkline = sparkline.to_bytes()
-            _set_figures(run, frames)
     transaction.session.flush()
     if attempt.declared_state in FINAL_STATES and attempt.state != attempt.declared_state:
         settle(transaction.session, run, attempt)
@@ -170,7 +176,8 @@ def _set_figures(run: Run, frames: ChunkColumns) -> None:
     run.global_norm = float(columns["global_norm"][-1])
     run.max_norm = float(columns["max_norm"][-1])
     run.already_clipped = bool(columns["flags"][-1] & flags.ALREADY_CLIPPED)
-    run.clip_rate = float(np.mean(columns["clip_coefficient"] < 1))
+    run.judged_frames += int(np.isfinite(columns["clip_coefficient"]).sum())
+    run.clipped_frames += int((columns["clip_coefficient"] < 1).sum())
     logged = np.flatnonzero(columns["flags"] & flags.LOSS)
     if len(logged):
         run.loss = float(columns["loss"][logged[-1]])

@@ -34,7 +34,8 @@ class Run(Base):
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     global_norm: Mapped[NonFiniteFloat | None]  # newest, of rank 0; kept also when NaN or infinite
     loss: Mapped[NonFiniteFloat | None]
-    clip_rate: Mapped[float | None]  # over the newest chunk's frames
+    judged_frames: Mapped[int] = mapped_column(BigInteger)  # those with a clip coefficient, over the whole run
+    clipped_frames: Mapped[int] = mapped_column(BigInteger)  # of these, those with a coefficient below 1
     max_norm: Mapped[NonFiniteFloat | None]
     already_clipped: Mapped[bool]  # somebody clips before us, so that the norms say nothing about health
     sparkline: Mapped[bytes | None] = mapped_column(LargeBinary)  # see series/sparkline.py

@@ -56,6 +56,8 @@ def declare_run(session: Session, run_id: UUID, project_id: UUID, new: RunDeclar
         "state": "running",
         "already_clipped": False,
         "event_revision": 0,
+        "judged_frames": 0,
+        "clipped_frames": 0,
     }
     made = insert_if_absent(session, Run, fresh | said)
     run = lock_run(session, run_id)

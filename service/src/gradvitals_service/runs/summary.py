@@ -33,7 +33,7 @@ def summarise(run: Run, project: str, open_events: Sequence[Event], moment: Mome
             "last_step": run.last_step,
             "global_norm": run.global_norm,
             "loss": run.loss,
-            "clip_rate": run.clip_rate,
+            "clip_rate": run.clipped_frames / run.judged_frames if run.judged_frames else None,
             "max_norm": run.max_norm,
             "sparkline": SparklineRead(**sparkline),
             "open_events": [EventRead.model_validate(event) for event in open_events],
