@@ -82,13 +82,13 @@ function dashboard(known: FakeRun[], query: URLSearchParams): unknown {
 
 function summarize(run: FakeRun) {
   const last = run.steps - 1;
-  const recent = Array.from({ length: Math.min(100, run.steps) }, (_, i) => coefficient(run, last - i));
+  const all = Array.from({ length: run.steps }, (_, i) => coefficient(run, last - i));
   const buckets = bucketed(run.norm, 0, run.steps, Math.max(1, Math.ceil(run.steps / 60)));
   return {
     run_id: run.id, project: run.project, name: run.name, owner: run.owner, group: null, tags: run.tags, state: run.state, health: run.health,
     created_at: ago(run.seenSecondsAgo + 5400), last_seen_at: ago(run.seenSecondsAgo), last_step: last < 0 ? null : last,
     global_norm: last < 0 ? null : wire(run.norm[last]!), loss: last < 0 ? null : wire(run.loss[last]!), max_norm: wire(run.maxNorm),
-    clip_rate: recent.length ? recent.filter((value) => value < 1).length / recent.length : null,
+    clip_rate: all.length ? all.filter((value) => value < 1).length / all.length : null,
     sparkline: { step: buckets.step, min: buckets.min, max: buckets.max, non_finite: buckets.non_finite },
     open_events: run.events.map((event, i) => wireEvent(run, event, i)).filter((event) => event.status === "open"),
   };

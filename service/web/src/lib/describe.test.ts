@@ -10,33 +10,33 @@ const NON_FINITE = event({ kind: "non_finite", start_step: 2043, layers: ["a", "
 
 describe("a run in words", () => {
   test("says what broke, when, how badly and where", () => {
-    expect(describeRun(run(), [EXPLOSION], 0)).toBe("Exploded at step 2,041, 812 times its usual norm; first in gru.weight_hh_l0.");
+    expect(describeRun(run(), [EXPLOSION])).toBe("Exploded at step 2,041, 812 times its usual norm; strongest in gru.weight_hh_l0.");
   });
 
   test("tells an explosion and what followed as one story", () => {
-    expect(describeRun(run(), [NON_FINITE, EXPLOSION], 0)).toBe("Exploded at step 2,041, 812 times its usual norm; first in gru.weight_hh_l0; non-finite since step 2,043.");
+    expect(describeRun(run(), [NON_FINITE, EXPLOSION])).toBe("Exploded at step 2,041, 812 times its usual norm; strongest in gru.weight_hh_l0; non-finite since step 2,043.");
   });
 
   test("names two layers and counts the rest", () => {
-    expect(describeRun(run(), [NON_FINITE], 0)).toBe("Gradients non-finite since step 2,043; first in a, b and 1 more.");
+    expect(describeRun(run(), [NON_FINITE])).toBe("Gradients non-finite since step 2,043; first in a, b and 1 more.");
   });
 
   test("an infinite multiple is said, not hidden", () => {
-    expect(describeRun(run(), [event({ kind: "explosion", start_step: 5, times_usual: "Infinity" })], null)).toBe("Exploded at step 5, ∞ times its usual norm.");
+    expect(describeRun(run(), [event({ kind: "explosion", start_step: 5, times_usual: "Infinity" })])).toBe("Exploded at step 5, ∞ times its usual norm.");
   });
 
   test("a healthy run says its norm and clip rate, and what it got over", () => {
     const over = event({ kind: "explosion", start_step: 120, status: "resolved", end_step: 160 });
-    expect(describeRun(run({ health: "healthy", global_norm: 0.26 }), [over], 0.49)).toBe("Healthy, with a norm of 0.26; 49 % of its steps clipped; an explosion at step 120 is over.");
+    expect(describeRun(run({ health: "healthy", global_norm: 0.26, clip_rate: 0.49 }), [over])).toBe("Healthy, with a norm of 0.26; 49 % of its steps clipped; an explosion at step 120 is over.");
   });
 
   test("health and state are told apart", () => {
-    expect(describeRun(run({ health: "healthy", global_norm: 1, state: "finished", last_step: 4999 }), [], 0)).toBe("Healthy, with a norm of 1; nothing clipped; finished at step 4,999.");
+    expect(describeRun(run({ health: "healthy", global_norm: 1, clip_rate: 0, state: "finished", last_step: 4999 }), [])).toBe("Healthy, with a norm of 1; nothing clipped; finished at step 4,999.");
   });
 
   test("what cannot be known is not called healthy", () => {
-    expect(describeRun(run({ health: "unknown" }), [], null)).toBe("No step has arrived yet.");
-    expect(describeRun(run({ health: "not_measurable" }), [], 1)).toMatch(/^Not measurable/);
+    expect(describeRun(run({ health: "unknown" }), [])).toBe("No step has arrived yet.");
+    expect(describeRun(run({ health: "not_measurable" }), [])).toMatch(/^Not measurable/);
   });
 });
 

@@ -7,14 +7,13 @@ const { story } = strings;
 const GRAVITY: Record<string, number> = { explosion: 0, non_finite: 1, vanishing: 2 };
 const LAYERS_NAMED = 2;
 
-/** The status line of a run. ``events`` are all events of the run; open ones decide, resolved ones are mentioned.
- * ``clipShare`` is the share of all its steps that were clipped, null while it is not known. */
-export function describeRun(run: RunLive, events: readonly Event[], clipShare: number | null): string {
+/** The status line of a run. ``events`` are all events of the run; open ones decide, resolved ones are mentioned. */
+export function describeRun(run: RunLive, events: readonly Event[]): string {
   if (run.health === "unknown") return story.unknown;
   if (run.health === "not_measurable") return story.notMeasurable;
   const open = events.filter((event) => event.status === "open" && event.severity !== "info");
   const worst = worstOf(open);
-  const parts = worst === null ? describeWell(run, events, clipShare) : describeTrouble(worst, open);
+  const parts = worst === null ? describeWell(run, events) : describeTrouble(worst, open);
   return sentence([...parts, ...describeState(run)]);
 }
 
@@ -47,7 +46,7 @@ function describeTrouble(worst: Event, open: readonly Event[]): string[] {
     const times = toNumber(worst.times_usual);
     return [
       story.exploded(worst.start_step, times),
-      ...(layers ? [story.firstIn(layers)] : []),
+      ...(layers ? [story.strongestIn(layers)] : []),
       ...(nonFinite ? [story.nonFiniteToo(nonFinite.start_step)] : []),
     ];
   }
@@ -56,11 +55,11 @@ function describeTrouble(worst: Event, open: readonly Event[]): string[] {
   return [story.other(strings.kind[worst.kind] ?? worst.kind, worst.start_step)];
 }
 
-function describeWell(run: RunLive, events: readonly Event[], clipShare: number | null): string[] {
+function describeWell(run: RunLive, events: readonly Event[]): string[] {
   const past = worstOf(events.filter((event) => event.status === "resolved" && event.severity !== "info"));
   return [
     story.well(toFinite(run.global_norm)),
-    ...(clipShare === null ? [] : [story.clipped(clipShare)]),
+    ...(run.clip_rate === null ? [] : [story.clipped(run.clip_rate)]),
     ...(past === null ? [] : [describeRecovered(past)]),
   ];
 }

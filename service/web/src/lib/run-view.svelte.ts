@@ -4,7 +4,7 @@ import type { Event, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
 import { applyEvent } from "./overview";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
-import { clipShare, rollingRate, SeriesBuffer } from "./series";
+import { rollingRate, SeriesBuffer } from "./series";
 import { throttle } from "./throttle";
 
 const METRICS = ["global_norm", "loss", "clip_coefficient", "clip_rate", "max_norm", "lr"];
@@ -46,12 +46,6 @@ export class RunView {
 
   get revision(): number {
     return this.#revision;
-  }
-
-  /** Share of all steps that were clipped, whatever the zoom. */
-  get clipShare(): number | null {
-    void this.#revision;
-    return clipShare(this.#whole);
   }
 
   /** Share of the last hundred steps that were clipped. */

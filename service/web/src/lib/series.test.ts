@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { LiveFrames, MetricColumns, SeriesAnswer } from "./model";
-import { clipShare, fitsLogAxis, peakOf, rollingRate, SeriesBuffer } from "./series";
+import { fitsLogAxis, peakOf, rollingRate, SeriesBuffer } from "./series";
 import type { WireNumber } from "./wire";
 
 const columns = (values: (number | null)[], nonFinite = values.map(() => 0)): MetricColumns => ({ min: [...values], max: [...values], mean: [...values], non_finite: [...nonFinite] });
@@ -77,8 +77,7 @@ describe("what is read off a series", () => {
     expect([columns([1, 0]), columns([1, -1]), columns([0]), columns([null])].map(fitsLogAxis)).toEqual([true, false, false, false]);
   });
 
-  test("the largest value ignores holes, the clip share is the mean rate", () => {
+  test("the largest value ignores holes", () => {
     expect(peakOf(columns([null, 3, 2]))).toBe(3);
-    expect(clipShare(new SeriesBuffer(answer([0, 1], [1, 1])))).toBe(0);
   });
 });

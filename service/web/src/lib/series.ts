@@ -112,12 +112,6 @@ export function lastOf(columns: MetricColumns | undefined): number | null {
   return columns?.mean.findLast((value) => value !== null) ?? null;
 }
 
-/** Share of all steps that were clipped, null where clipping is not known. */
-export function clipShare(series: SeriesBuffer | null): number | null {
-  const rate = series?.metrics["clip_rate"]?.mean.filter((value) => value !== null) ?? [];
-  return rate.length === 0 ? null : rate.reduce((sum, value) => sum + value, 0) / rate.length;
-}
-
 function frameValues(frames: LiveFrames, row: number): Record<string, number | null> {
   const at = (column: readonly (WireNumber | null)[]): number | null => toNumber(column[row]);
   const coefficient = at(frames.clip_coefficient);

@@ -180,6 +180,7 @@ export const strings = {
     nonFiniteToo: (step: number): string => `non-finite since step ${formatCount(step)}`,
     vanishing: (step: number): string => `Gradients vanishing since step ${formatCount(step)}`,
     other: (kind: string, step: number): string => `${kind} since step ${formatCount(step)}`,
+    strongestIn: (layers: string): string => `strongest in ${layers}`,
     firstIn: (layers: string): string => `first in ${layers}`,
     vanishingIn: (layers: string): string => `in ${layers}`,
     andMore: (count: number): string => `and ${formatCount(count)} more`,
