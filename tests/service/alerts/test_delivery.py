@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from service.alerts.making import NOON
 from service.speaking import ServiceUnderTest, Speaker
+from service_process import ServiceProcess
 from sqlalchemy import select
 
 from gradvitals_service.alerts import outbox
@@ -121,6 +122,7 @@ class TestAlert:
                 assert received["title"] == '[gradvitals] non-finite gradients in "gru, plain" (gru-lm) at step 3'
                 assert f"Run: https://gv.example.com/runs/{run.run_id}" in received["message"]
                 assert "Layers: encoder.weight." in received["message"]
+                assert "Now: step 3, global norm nan, loss 1, max_norm off." in received["message"]
         assert [row.state for row in deliveries(service)] == ["delivered", "delivered"]
         assert all(receiver.received.empty() for receiver in receivers)
 
@@ -249,3 +251,17 @@ class TestDispatcher:
             receiver.received.get(timeout=10)
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("gradvitals-alerts")]
         assert receiver.received.empty()
+
+    def test_of_a_killed_service_is_sent_by_the_next_one_at_once(self, tmp_path, make_receiver):
+        receiver = make_receiver(0, 200)
+        service = ServiceProcess(tmp_path, "--alert", receiver.url).start()
+        frames = [{"step": 0, "global_norm": "NaN"}]
+        service.post(f"/api/v1/runs/{uuid4()}/frames", {"project": "p", "name": "n", "frames": frames})
+        assert receiver.received.get(timeout=10)["answered"] == 0
+        service.kill()
+        begin = time.monotonic()
+        service.start()
+        assert receiver.received.get(timeout=30)["answered"] == 200
+        assert time.monotonic() - begin < LEASE.total_seconds() / 2
+        assert service.stop() == 0
+        assert "s3cret" not in service.log.read_text()

@@ -51,6 +51,7 @@ class TestCompose:
         [
             (make_event(), make_run(max_norm=1.0), "resume from a checkpoint from before step 2041 with a lower"),
             (make_event(usual=INFINITY), make_run(), "resume from a checkpoint from before step 2041 with a lower"),
+            (make_event(kind="non_finite", start_step=0), make_run(), "spoiled from step 0 on; start again."),
             (make_event(kind="non_finite"), make_run(), "take the weights for spoiled from step 2041 on"),
             (make_event(kind="vanishing"), make_run(), "they have stopped learning"),
         ],

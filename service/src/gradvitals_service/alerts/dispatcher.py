@@ -17,7 +17,7 @@ from gradvitals_service.alerts import outbox
 from gradvitals_service.alerts.channels import Channel, ChannelError, Channels
 from gradvitals_service.database import begin_write
 
-LEASE = timedelta(minutes=2)  # longer than a channel may take, so that nobody sends beside us
+LEASE = timedelta(minutes=1)  # longer than a channel may take, so that nobody sends beside us
 LONGEST_SLEEP_SECONDS = 5.0  # another service on the same database may have written what is due
 
 log = structlog.get_logger()
@@ -32,11 +32,17 @@ class Dispatcher:
     """Delivers what the outbox holds for ``channels``, from ``start`` to ``close``."""
 
     def __init__(self, session_factory: sessionmaker[Session], channels: Channels) -> None:
+        self._session_factory = session_factory
         self._channels = channels
         self._couriers = [Courier(session_factory, channels[name]) for name in channels.names]
 
     def start(self) -> None:
         """Begin to deliver; without channels there is nothing to do, and no thread."""
+        if not self._couriers:
+            return
+        with begin_write(self._session_factory) as session:
+            if session.get_bind().dialect.name == "sqlite":  # one process: whoever held a lease is dead
+                outbox.release_all(session)
         self._channels.on_enqueued = self.wake
         for courier in self._couriers:
             courier.start()

@@ -88,11 +88,12 @@ def _threshold(max_norm: float | None) -> str:
 
 
 def _next_step(event: Event, run: Run) -> str:
-    before = f"a checkpoint from before step {event.start_step}"
+    first = event.start_step
+    again = f"resume from a checkpoint from before step {first}" if first > 0 else "start again"
     if event.kind == "non_finite":
-        return f"take the weights for spoiled from step {event.start_step} on; resume from {before}."
+        return f"take the weights for spoiled from step {first} on; {again}."
     if event.kind == "vanishing":
         return "look at these layers' inputs and initialisation, and at the learning rate; they have stopped learning."
     if _threshold(run.max_norm) == "off" and event.usual is not None and math.isfinite(event.usual):
-        return f"clip: a max_norm a few times the usual {_figure(event.usual)} stops this; resume from {before}."
-    return f"if the loss does not come back by itself, resume from {before} with a lower learning rate or max_norm."
+        return f"clip: a max_norm a few times the usual {_figure(event.usual)} stops this; {again}."
+    return f"if the loss does not come back by itself, {again} with a lower learning rate or max_norm."

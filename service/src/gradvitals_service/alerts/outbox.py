@@ -61,6 +61,11 @@ def lease_oldest(session: Session, channel: str, now: datetime, until: datetime)
     return Lease(oldest.delivery_id, Message(oldest.title, oldest.body), oldest.tries)
 
 
+def release_all(session: Session) -> None:
+    """End every lease: for a database that only one service uses, when that service starts."""
+    session.execute(update(Delivery).where(Delivery.leased_until.is_not(None)).values(leased_until=None))
+
+
 def next_due_at(session: Session, channel: str) -> datetime | None:
     """When the next delivery on ``channel`` can be taken, None where nothing waits."""
     waiting = (Delivery.state == "due", Delivery.channel == channel)
