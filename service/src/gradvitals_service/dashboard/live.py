@@ -21,13 +21,13 @@ from gradvitals_service.dashboard.pacing import Pacer
 from gradvitals_service.dashboard.schemas import LiveRead
 from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.errors import MalformedError
+from gradvitals_service.series import flags
 from gradvitals_service.wirejson import encode
 
 router = APIRouter()
 log = structlog.get_logger()
 
 MOST_RUNS = 50
-FLAG_LOSS = 2  # docs/wire.md
 _PLAIN_COLUMNS = ("step", "global_norm", "clip_coefficient", "max_norm", "lr")
 
 
@@ -95,7 +95,7 @@ def tell(message: Message) -> ServerSentEvent:
 def frames_as_json(message: Message) -> dict[str, Any]:
     """The newest frames as the page takes them; a loss that was not logged is None."""
     columns = message["columns"]
-    logged = (np.asarray(columns["flags"]) & FLAG_LOSS) != 0
+    logged = (np.asarray(columns["flags"]) & flags.LOSS) != 0
     loss = [value if there else None for value, there in zip(columns["loss"].tolist(), logged.tolist(), strict=True)]
     head = {name: message[name] for name in ("run_id", "monitor", "rank")}
     return head | {name: columns[name].tolist() for name in _PLAIN_COLUMNS} | {"loss": loss}

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
+from gradvitals_service.series import flags
 
 PARAM_NORMS_EVERY = 64
 CHUNK_FRAMES = 256
-_FLAG_SKIPPED_STEP = 4  # docs/wire.md
 _ARRAYS = ("step", "global_norm", "loss", "lr", "clip_coefficient", "layer_norms", "param_norms", "requires_grad")
 
 
@@ -120,7 +120,7 @@ def _frames(arrays: dict[str, NDArray[Any]], max_norm: float | None) -> Frames:
         lr=arrays["lr"].astype(np.float32),
         loss=arrays["loss"].astype(np.float32),
         has_loss=np.ones(n, np.bool_),
-        flags=np.where(_skipped(arrays), _FLAG_SKIPPED_STEP, 0).astype(np.uint32),
+        flags=np.where(_skipped(arrays), flags.SKIPPED_STEP, 0).astype(np.uint32),
         group_norms=arrays["layer_norms"].astype(np.float32),
         param_norms=arrays["param_norms"][rows].astype(np.float32),
         param_rows=rows,

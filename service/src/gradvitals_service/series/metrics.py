@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from gradvitals_service.series import flags
 from gradvitals_service.series.codec import Columns, scalar_key
 from gradvitals_service.series.downsample import Column
 
 STANDARD_METRICS = ("global_norm", "loss", "clip_coefficient", "max_norm", "lr")
 _COLUMNS = frozenset((*STANDARD_METRICS, "loss_scale"))
-FLAG_LOSS = 2  # docs/wire.md
 
 
 def metric_column(columns: Columns, name: str) -> Column:
@@ -23,7 +23,7 @@ def metric_column(columns: Columns, name: str) -> Column:
         return _scalar(columns, scalar_key(name))
     values = columns[name].astype(np.float64)
     if name == "loss":
-        return Column(values, (columns["flags"] & FLAG_LOSS) != 0)
+        return Column(values, (columns["flags"] & flags.LOSS) != 0)
     if name == "lr":
         return Column(values, ~np.isnan(values))
     return Column(values, np.ones(len(values), np.bool_))

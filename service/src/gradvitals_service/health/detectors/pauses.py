@@ -61,7 +61,8 @@ class Pauses:
         often = np.minimum(self._hit_rate.astype(np.float64), 0.999)
         unlikely = pause * self._block_frames * -np.log1p(-often) > PAUSE_ONCE_IN
         longer = pause >= PATIENCE * self._longest.astype(np.int64)
-        return np.logical_or(pause == 0, np.logical_and(unlikely, longer))
+        beyond: NDArray[np.bool_] = np.logical_or(pause == 0, np.logical_and(unlikely, longer))
+        return beyond
 
     def _arrays(self) -> tuple[NDArray[np.generic], ...]:
         return self._hits, self._hit_rate, self._now, self._longest
