@@ -81,7 +81,7 @@ def demo_command(
     exit_when_done: Annotated[bool, typer.Option("--exit", help="End after the comparison.")] = False,
 ) -> None:
     """Train a GRU with and without clipping, and show what was found; needs torch and the gradvitals client."""
-    from gradvitals_service.demo import run_demo  # the training is needed by nothing else
+    from gradvitals_service.demo.story import run_demo  # the training is needed by nothing else
 
     with _plain_errors():
         settings = _settings(host=host, port=port, database_url=database_url)

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from gradvitals_service.auth.scopes import require_read
-from gradvitals_service.clock import MomentDep
 from gradvitals_service.dashboard import live
 from gradvitals_service.dashboard.overview import read_overview
 from gradvitals_service.dashboard.queries import Filter
 from gradvitals_service.dashboard.schemas import DashboardRead
 from gradvitals_service.database import SessionDep
+from gradvitals_service.runs.clock import MomentDep
 from gradvitals_service.runs.standing import Health, State
 from gradvitals_service.wirejson import WireJSONResponse
 

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 
 from gradvitals_service.auth.scopes import require_ingest, require_read
 from gradvitals_service.bodies import check_storable, read_json
-from gradvitals_service.clock import MomentDep
 from gradvitals_service.database import SessionDep
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.health.schemas import EventRead
@@ -19,6 +18,7 @@ from gradvitals_service.ingest.wire import WIRE_VERSIONS
 from gradvitals_service.ingest.writer import Item
 from gradvitals_service.projects.queries import project_for
 from gradvitals_service.runs import layouts, queries
+from gradvitals_service.runs.clock import MomentDep
 from gradvitals_service.runs.schemas import (
     AttemptDeclaration,
     HeartbeatAnswer,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gradvitals_service.children import Children
+from gradvitals_service.demo.children import Children
 
 StartParent = Callable[[str], "subprocess.Popen[str]"]
 
 PARENT = """
 import os, signal, sys
-from gradvitals_service.children import Children
+from gradvitals_service.demo.children import Children
 
 child = '''{child}'''
 try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradvitals_service.demo import address, run_demo, training_environment
+from gradvitals_service.demo.story import address, run_demo, training_environment
 from gradvitals_service.settings import Settings
 
 

@@ -22,11 +22,11 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from gradvitals_service.auth.tokens import load_tokens
-from gradvitals_service.children import Children
-from gradvitals_service.comparison import Reader, finished_run, lay_out, read_outcome
+from gradvitals_service.demo.children import Children
+from gradvitals_service.demo.comparison import Reader, finished_run, lay_out, read_outcome
 from gradvitals_service.settings import Settings
 
-GRU = Path(__file__).parent / "examples" / "gru.py"
+GRU = Path(__file__).parents[1] / "examples" / "gru.py"
 PROJECT = "demo"
 READY_SECONDS = 60.0
 INTERRUPTED = 130

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradvitals_service.comparison import Outcome, Reader, lay_out, number, read_outcome
+from gradvitals_service.demo.comparison import Outcome, Reader, lay_out, number, read_outcome
 
 LOST = Outcome("without clipping", "NaN", "1.09e+18, then non-finite", "explosion at step 1916", "0%", "2032")
 SAVED = Outcome("with clipping", "0.000209", "3.28", "none", "57%", "4000")
