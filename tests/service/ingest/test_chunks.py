@@ -75,6 +75,15 @@ def test_lost_frames_can_be_told_without_any_frame(service: ServiceUnderTest) ->
     assert run.send(5, 1)["next"] == 6
 
 
+def test_streams_of_the_longest_gaps_can_still_be_counted_together(service: ServiceUnderTest) -> None:
+    run = service.declare_run()
+    most = {"first": 0, "n": 2**63 - 1, "reason": "quota"}
+    for monitor in ("main", "main-2"):
+        run.send(0, 0, monitor=monitor, lost=[most])
+    shown = service.get(run.path)
+    assert (shown["frames"], shown["lost"]) == (0, 2**64 - 2)
+
+
 def test_each_monitor_and_each_attempt_is_a_stream_of_its_own(service: ServiceUnderTest) -> None:
     run = service.declare_run()
     again = Speaker(service, run.run_id)

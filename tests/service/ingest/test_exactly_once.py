@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradvitals_service.errors import OutOfOrderError
+from gradvitals_service.errors import MalformedError, OutOfOrderError
 from gradvitals_service.ingest.exactly_once import Accepted, LostRange, accept
 
 
@@ -67,3 +67,9 @@ def test_after_a_taken_lost_range_the_frames_must_follow_at_once() -> None:
     with pytest.raises(OutOfOrderError) as refusal:
         accept(10, [lost(10, 2)], first=13, n=1)
     assert refusal.value.extra == {"next": 12}
+
+
+def test_a_count_that_no_database_holds_is_refused() -> None:
+    with pytest.raises(MalformedError, match="first: too large"):
+        accept(2**63 - 2, [], first=2**63 - 2, n=2)
+    assert accept(2**63 - 2, [], first=2**63 - 2, n=1).next_frame == 2**63 - 1

@@ -98,7 +98,6 @@ class TestTheGoldenChunk:
         ({"layout_id": "ABC"}, "layout_id: Expected `str` matching"),
         ({"first": -1}, "first: Expected `int` >= 0"),
         ({"first": 2**63}, "first: Expected `int` <="),
-        ({"first": 2**63 - 2}, "first: too large"),
         ({"first": True}, "first: Expected `int`, got `bool`"),
         ({"n": 4097}, "n: Expected `int` <= 4096"),
         ({"n": -1}, "n: Expected `int` >= 0"),

@@ -127,6 +127,18 @@ class TestAttempts:
         assert service.get(run.path)["state"] == end  # without another heartbeat: the client may be gone
         assert run.heartbeat(state=end, monitors=made)["state"] == end
 
+    @pytest.mark.parametrize("end", ["finished", "failed"])
+    @pytest.mark.parametrize("overtaken", ["running", "paused"])
+    def test_an_end_is_final_whatever_arrives_after_it(
+        self, service: ServiceUnderTest, end: str, overtaken: str
+    ) -> None:
+        run = service.declare_run()
+        run.send(0, 3)
+        run.heartbeat(state=end, last_step=2, monitors={"main": {"made": 3}})
+        assert run.heartbeat(state=overtaken, last_step=1, monitors={"main": {"made": 2}})["state"] == end
+        shown = service.get(run.path)
+        assert (shown["state"], shown["attempts"][0]["last_step"]) == (end, 2)
+
     def test_lost_frames_count_as_arrived(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()
         run.heartbeat(state="finished", monitors={"main": {"made": 5}})

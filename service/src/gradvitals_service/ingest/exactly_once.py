@@ -8,7 +8,9 @@ a row of contiguous pieces: lost ranges, then frames. Each piece [a, b) is skipp
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gradvitals_service.errors import OutOfOrderError
+from gradvitals_service.errors import MalformedError, OutOfOrderError
+
+MOST_FRAMES_A_STREAM = 2**63 - 1  # what a column of the database counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ def accept(next_frame: int, lost: Sequence[LostRange], first: int, n: int) -> Ac
     skip = _already_here(next_frame, first, n) if n else 0
     if skip < n:
         next_frame = first + n
+    if next_frame > MOST_FRAMES_A_STREAM:
+        raise MalformedError("first: too large for a frame's index")
     return Accepted(tuple(new_lost), skip, next_frame)
 
 

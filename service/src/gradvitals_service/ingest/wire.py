@@ -154,8 +154,6 @@ def _check_pieces(lost: Sequence[LostRange], first: int, n: int) -> None:
     for (one, length), (following, _) in pairwise(pieces):
         if one + length != following:
             raise MalformedError(f"lost: the range from {one} does not end where the next piece begins, at {following}")
-    if sum(pieces[-1]) > INT64_MAX:
-        raise MalformedError("first: too large for a frame's index")
 
 
 def _refuse_if(field: str, reason: str, bad: NDArray[np.bool_]) -> None:

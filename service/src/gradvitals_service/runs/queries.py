@@ -74,9 +74,14 @@ def declare_run(session: Session, run_id: UUID, project_id: UUID, new: RunDeclar
 def declare_attempt(
     session: Session, run_id: UUID, attempt_id: UUID, new: AttemptDeclaration, now: datetime
 ) -> tuple[Run, Attempt]:
-    """Make the attempt or take its heartbeat. An end that was declared holds once every frame has arrived."""
+    """Make the attempt or take its heartbeat. An end that was declared holds once every frame has arrived.
+
+    An end is final: a heartbeat that was overtaken by it changes nothing.
+    """
     run = lock_run(session, run_id)
     attempt = session.get(Attempt, (run_id, attempt_id), populate_existing=True)
+    if attempt is not None and attempt.declared_state in FINAL_STATES and new.state not in FINAL_STATES:
+        return run, attempt
     if attempt is None:
         attempt = Attempt(run_id=run_id, attempt_id=attempt_id, state="running")
         session.add(attempt)
@@ -167,6 +172,8 @@ def monitors_of(session: Session, run_id: UUID) -> Sequence[str]:
 
 def count_frames(session: Session, run_id: UUID) -> tuple[int, int]:
     """How many frames of a run are stored, and how many are lost."""
-    counted = session.scalar(select(func.sum(Stream.next_frame)).where(Stream.run_id == run_id)) or 0
-    lost = session.scalar(select(func.sum(Gap.n)).where(Gap.run_id == run_id)) or 0
-    return int(counted) - int(lost), int(lost)
+    counted = sum(session.scalars(select(Stream.next_frame).where(Stream.run_id == run_id)))
+    # By stream, since a sum over streams may leave the 64 bits of SQLite's integers.
+    of_stream = select(func.sum(Gap.n)).where(Gap.run_id == run_id).group_by(Gap.attempt_id, Gap.monitor)
+    lost = sum(int(n) for n in session.scalars(of_stream))
+    return counted - lost, lost
