@@ -51,6 +51,31 @@ def test_a_closed_stderr_is_silence(monkeypatch):
     Announcer(enabled=True).say("hello")
 
 
+def test_a_stream_that_breaks_in_its_own_way_is_silence(monkeypatch):
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise RuntimeError("the widget is gone")
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    Announcer(enabled=True).say("hello")
+
+
+def test_a_name_that_the_stream_cannot_spell_silences_nothing(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, "ascii", errors="strict", newline=""))
+    announcer = Announcer(enabled=True)
+    announcer.say("gruß")
+    announcer.say("hello")
+    assert written.getvalue() == b"gradvitals: gru\\xdf\ngradvitals: hello\n"
+
+
+def test_lines_about_ever_new_things_come_to_an_end(capsys):
+    announcer = Announcer(enabled=True)
+    for number in range(1000):
+        announcer.say_once(f"name {number}", "not kept")
+    assert capsys.readouterr().err.count("\n") == 200
+
+
 def test_what_could_rewrite_a_terminal_is_taken_out():
     assert printable("a\x1b[2Jb\nc\u202ed\u2028e") == "a [2Jb c d e"
     assert printable("gruß 模型") == "gruß 模型"

@@ -35,28 +35,40 @@ class FakeDeviceTensor:
     def numel(self) -> int:
         return 1
 
+    def element_size(self) -> int:
+        return 4
+
     def detach(self):
         return self
 
     def clone(self):
         return FakeDeviceTensor(self.value, self.reads)
 
+    def __add__(self, other):
+        return FakeDeviceTensor(self.value + other.value, self.reads)
+
     def __float__(self) -> float:
         self.reads.append(self.value)
         return self.value
 
 
-@pytest.mark.parametrize("value", [2.5, np.float32(2.5), np.array(2.5), torch.tensor(2.5), torch.tensor([2.5])])
+@pytest.mark.parametrize(
+    "value", [2.5, np.float32(2.5), np.array(2.5), np.array([2.5]), torch.tensor(2.5), torch.tensor([2.5])]
+)
 def test_a_single_number_of_any_kind_is_kept(value):
     logged = LoggedValues()
     logged.add("accuracy", value)
     assert read(logged).scalars == {"accuracy": 2.5}
 
 
-@pytest.mark.parametrize("value", ["2.5", b"2", None, [1.0], {"a": 1}, torch.ones(2), np.ones(3), 1 + 2j])
-def test_anything_else_is_a_type_error_that_names_it(value):
+@pytest.mark.parametrize(
+    "value", ["2.5", b"2", None, [1.0], {"a": 1}, torch.ones(2), np.ones(3), np.array(["2"]), 1 + 2j]
+)
+def test_anything_else_is_a_type_error_that_names_it_and_leaves_nothing(value):
+    logged = LoggedValues()
     with pytest.raises(TypeError, match="'image'"):
-        LoggedValues().add("image", value)
+        logged.add("image", value)
+    assert read(logged).scalars == {}
 
 
 def test_the_loss_goes_to_its_own_column():
@@ -83,7 +95,8 @@ def test_a_nan_wins_over_the_others():
 def test_an_integer_beyond_floats_is_infinite():
     logged = LoggedValues()
     logged.add("tokens", 10**400)
-    assert read(logged).scalars == {"tokens": math.inf}
+    logged.add("debt", -(10**400))
+    assert read(logged).scalars == {"tokens": math.inf, "debt": -math.inf}
 
 
 def test_merged_values_count_as_logged_in_one_step():
@@ -124,6 +137,25 @@ def test_a_device_tensor_keeps_the_value_it_had_when_it_was_logged():
     logged.add("loss", loss)
     loss.value = 9.0  # as a captured graph's next replay does
     assert read(logged).loss == 0.5
+
+
+def test_however_many_device_tensors_are_logged_one_is_held_and_read():
+    reads: list[float] = []
+    logged = LoggedValues()
+    for value in (1.0, 2.0, 6.0):
+        logged.add("loss", FakeDeviceTensor(value, reads))
+    logged.add("loss", 3.0)
+    assert read(logged).loss == 3.0
+    assert reads == [9.0]
+
+
+def test_merged_device_tensors_count_once_each():
+    first, second = LoggedValues(), LoggedValues()
+    first.add("loss", FakeDeviceTensor(1.0, []))
+    second.add("loss", FakeDeviceTensor(2.0, []))
+    second.add("loss", 6.0)
+    first.merge(second)
+    assert read(first).loss == 3.0
 
 
 def test_a_value_that_cannot_be_read_costs_only_itself():

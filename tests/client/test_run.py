@@ -189,6 +189,31 @@ class TestLogging:
         assert capsys.readouterr().err.count("'picture' is list") == 1
         assert [frame.loss for frame in transport.frames()] == [0.5, 0.5]
 
+    def test_a_wrong_name_costs_only_itself(self, training, transport, capsys):
+        run, step = training
+        run.log({7: 1.0, "x" * 513: 1.0, "loss": 0.5})
+        step()
+        run.finish()
+        assert (transport.frames()[0].loss, transport.frames()[0].scalars) == (0.5, {})
+        assert "a logged name is 7" in capsys.readouterr().err
+
+    def test_what_is_not_a_number_takes_no_name_from_the_others(self, training, transport):
+        run, step = training
+        run.log({f"picture {k}": [1, 2] for k in range(64)})
+        run.log(accuracy=0.5)
+        step()
+        run.finish()
+        assert transport.frames()[0].scalars == {"accuracy": 0.5}
+
+    def test_a_known_name_that_had_to_be_cleaned_is_kept_when_no_new_one_would_be(self, training, transport):
+        run, step = training
+        run.log({f"metric {k}": k for k in range(63)})
+        for _ in range(2):
+            run.log({"a\0b": 1.0})
+            step()
+        run.finish()
+        assert transport.frames()[1].scalars == {"a\ufffdb": 1.0}
+
     def test_nothing_that_is_passed_raises(self, training, capsys):
         run, _ = training
         run.log(loss=1.0, step="x")

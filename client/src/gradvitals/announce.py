@@ -11,6 +11,7 @@ import unicodedata
 
 CLEAR_LINE = "\r\x1b[K"  # so that a progress bar on the same line stays whole
 LONGEST_LINE = 1_000
+DIFFERENT_LINES = 200  # of those said once: whoever makes up names at each step fills neither a log nor the memory
 
 
 class Announcer:
@@ -26,15 +27,18 @@ class Announcer:
             return
         stream = sys.stderr
         try:
-            start = CLEAR_LINE if stream.isatty() else ""
-            stream.write(f"{start}gradvitals: {printable(line)}\n")
+            text = f"{CLEAR_LINE if stream.isatty() else ''}gradvitals: {printable(line)}\n"
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                stream.write(text.encode("ascii", "backslashreplace").decode())
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            self.enabled = False  # no stderr, or a closed one
+        except Exception:  # noqa: BLE001 -- no stderr, a closed one, or somebody's own: none of them ends a training
+            self.enabled = False
 
     def say_once(self, key: str, line: str) -> None:
         """Print one line unless one with the same ``key`` was printed before."""
-        if key not in self._said:
+        if key not in self._said and len(self._said) < DIFFERENT_LINES:
             self._said.add(key)
             self.say(line)
 

@@ -1,11 +1,13 @@
 """Keep the values that ``run.log`` was given until the frame of their step is handed over.
 
-A number on the host is read at once. One on a device is copied there, without waiting, and read on the sender's thread:
-``run.log`` itself never waits for a device. Torch is never imported here; a tensor is known by what it can do.
+A number on the host is read at once. One on a device is added up there, without waiting, and read on the sender's
+thread: ``run.log`` itself never waits for a device. However often a name is logged, it takes the room of one value.
+Torch is never imported here; a tensor is known by what it can do.
 """
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -21,36 +23,43 @@ class DeviceTensor(Protocol):
     @property
     def device(self) -> Any: ...
     def numel(self) -> int: ...
+    def element_size(self) -> int: ...
     def detach(self) -> DeviceTensor: ...
     def clone(self) -> DeviceTensor: ...
-    def __float__(self) -> float: ...
+    def float(self) -> DeviceTensor: ...
+    def __add__(self, other: Any) -> DeviceTensor: ...
+    def __float__(self) -> builtins.float: ...
 
 
 class LoggedValues:
     """What was logged for one step: several values of a name become their mean, in which a NaN wins."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_sums",)
 
     def __init__(self) -> None:
-        self._values: dict[str, list[float | DeviceTensor]] = {}
+        self._sums: dict[str, _Sum] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._sums)
 
     def add(self, name: str, value: object) -> None:
         """Keep one value; raises TypeError, in words, for what is not a single number."""
-        self._values.setdefault(name, []).append(_keep(name, value))
+        kept = _keep(name, value)
+        self._sums.setdefault(name, _Sum()).add(kept, 1)
 
     def merge(self, other: LoggedValues) -> None:
         """Take over what another log call gave for the same step."""
-        for name, values in other._values.items():
-            self._values.setdefault(name, []).extend(values)
+        for name, theirs in other._sums.items():
+            ours = self._sums.setdefault(name, _Sum())
+            ours.add(theirs.on_host, theirs.count)
+            for tensor in theirs.on_devices.values():
+                ours.add(tensor, 0)
 
     def read_into(self, frame: Frame, on_fault: Callable[[str, Exception], None]) -> None:
         """Read every value, which may wait for a device, and put their means into the frame."""
-        for name, values in self._values.items():
+        for name, values in self._sums.items():
             try:
-                mean = _mean([float(value) for value in values])
+                mean = values.mean()
             except Exception as fault:  # noqa: BLE001 -- a device's fault is raised by whoever reads from it next
                 on_fault(name, fault)
                 continue
@@ -58,33 +67,53 @@ class LoggedValues:
                 frame.loss = mean
             else:
                 frame.scalars[name] = mean
-        self._values.clear()
+        self._sums.clear()
+
+
+class _Sum:
+    """The values of one name, added up where each lies."""
+
+    __slots__ = ("count", "on_devices", "on_host")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.on_host = 0.0
+        self.on_devices: dict[Any, DeviceTensor] = {}
+
+    def add(self, value: float | DeviceTensor, count: int) -> None:
+        """Add a value, or a sum of ``count`` values."""
+        self.count += count
+        if isinstance(value, float):
+            self.on_host += value
+        else:
+            held = self.on_devices.get(value.device)
+            self.on_devices[value.device] = value if held is None else held + value
+
+    def mean(self) -> float:
+        """The mean, for which it may have to wait."""
+        return (self.on_host + sum(float(tensor) for tensor in self.on_devices.values())) / self.count
 
 
 def _keep(name: str, value: object) -> float | DeviceTensor:
-    if isinstance(value, (int, float)):
-        return _to_float(name, value)
     if hasattr(value, "detach") and hasattr(value, "device"):
-        tensor = cast(DeviceTensor, value)
+        tensor = cast(DeviceTensor, value).detach()
         if tensor.numel() != 1:
             raise TypeError(f"{name!r} has {tensor.numel()} values; only single numbers are kept")
-        if tensor.device.type == "cpu":
-            return _to_float(name, tensor.detach())
-        # A copy, since a captured graph writes the loss of every step into the same memory.
-        return tensor.detach().clone()
+        if tensor.device.type != "cpu":
+            # A copy, since a captured graph writes the loss of every step into the same memory; one that sums well.
+            return tensor.float() if tensor.element_size() < 4 else tensor.clone()
+        value = tensor
     return _to_float(name, value)
 
 
-def _to_float(name: str, value: object) -> float:
-    if isinstance(value, (str, bytes)):  # float("1") would take them
-        raise TypeError(f"{name!r} is {type(value).__name__}; only single numbers are kept")
+def _to_float(name: str, value: Any) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # whatever cannot do it says so
+        # What is in an array comes out first: numpy warns of the float() of one that has a dimension.
+        number = value.item() if hasattr(value, "item") else value
+        if isinstance(number, (str, bytes)):  # float("1") would take them
+            raise TypeError
+        return float(number)
     except OverflowError:
-        return math.inf
+        return math.inf if number > 0 else -math.inf
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name!r} is {type(value).__name__}; only single numbers are kept") from error
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

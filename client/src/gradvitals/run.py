@@ -61,7 +61,7 @@ class Run:
         self._route = route
         self._monitors: dict[str, Monitor] = {}
         self._coming = LoggedValues()  # what the coming step's frame will carry
-        self._scalar_names: set[str] = set()
+        self._logged_names = {LOSS}
         self._summary = Summary()
         self._finished = False
         if sender is not None:
@@ -208,15 +208,15 @@ class Run:
     def _log(self, values: dict[str, object], step: int | None) -> None:
         logged = LoggedValues()
         for name, value in values.items():
-            if name != LOSS and name not in self._scalar_names:
-                name = clean_name("a logged name", name)
-                if len(self._scalar_names) >= SCALAR_NAMES:
+            try:
+                if name not in self._logged_names:
+                    name = clean_name("a logged name", name)
+                if name not in self._logged_names and len(self._logged_names) > SCALAR_NAMES:
                     self._announcer.say_once("names", f"{name!r} is not kept: {SCALAR_NAMES} names are logged already")
                     continue
-                self._scalar_names.add(name)
-            try:
                 logged.add(name, value)
-            except TypeError as error:
+                self._logged_names.add(name)
+            except (ConfigurationError, TypeError) as error:
                 self._announcer.say_once(f"log {name}", f"run.log: {error}")
         if step is None or operator.index(step) >= self.step:
             self._coming.merge(logged)
@@ -254,7 +254,7 @@ class Run:
         if self._sender is None:
             return
         if self._coming and not self._sender.amend(self.step - 1, self._coming):
-            self._announcer.say("what was logged after the last step could not be kept: that step was sent already")
+            self._announcer.say("what was logged after the last step could not be kept: no step is left to join")
         self._attempt.state, self._attempt.exception = state, exception
         self._sender.close(timeout_seconds)
         self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
