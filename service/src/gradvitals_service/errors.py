@@ -99,6 +99,13 @@ class MalformedError(ServiceError):
     kind = "malformed"
 
 
+class DamagedError(ServiceError):
+    """What was stored cannot be read back: neither the request is at fault, nor does trying again help."""
+
+    status_code = 500
+    kind = "damaged"
+
+
 class OverloadedError(ServiceError):
     """Not now: the queue is full, the database is away, or we are stopping. Sending it again later is right."""
 

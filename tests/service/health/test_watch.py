@@ -9,13 +9,14 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from service.speaking import ServiceUnderTest, Speaker
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from gradvitals_service.alerts.models import Delivery
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.watch import Watch, new_watch
 from gradvitals_service.ingest.models import Stream
+from gradvitals_service.series.models import Chunk
 
 # What the service's clock decides; everything else of an event follows from the frames.
 CLOCKED = {"opened_at", "updated_at", "resolved_at", "revision"}
@@ -226,6 +227,22 @@ def test_a_damaged_snapshot_is_replaced_by_the_frames_themselves(
 
     send_history(run, lambda first: 150, damage_and_restart)
     assert events_of(run.service, run) == expected
+
+
+def test_a_spoiled_chunk_does_not_stop_its_stream(make_service: Callable[..., ServiceUnderTest]) -> None:
+    run = new_run(make_service())
+
+    def spoil_and_restart(first: int) -> None:
+        if first != 350:
+            return
+        run.service.app.state.writer.stop()
+        with run.service.app.state.session_factory.begin() as session:
+            session.execute(update(Stream).values(detector_state=None))
+            session.execute(update(Chunk).where(Chunk.first == 300).values(layer_columns=b"spoiled"))
+        run.service = make_service()
+
+    send_history(run, lambda first: 50, spoil_and_restart)
+    assert [event["start_frame"] for event in events_of(run.service, run)] == ["300", "400"]
 
 
 class TestAlerts:

@@ -5,8 +5,10 @@ from uuid import uuid4
 
 import pytest
 from service.speaking import LAYERS, ServiceUnderTest, Speaker, layout_id
+from sqlalchemy import update
 
 from gradvitals_service.series import reading
+from gradvitals_service.series.models import Chunk
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -35,6 +37,12 @@ def resume(run: Speaker, **changes: object) -> Speaker:
 def series(run: Speaker, **asked: object) -> dict:
     """GET the series of a run."""
     return run.service.get(f"{run.path}/series", **asked)
+
+
+def spoil(service: ServiceUnderTest, first: int, **blobs: bytes) -> None:
+    """Do to a stored chunk what a failing disk does."""
+    with service.app.state.session_factory.begin() as session:
+        session.execute(update(Chunk).where(Chunk.first == first).values(blobs))
 
 
 class TestSeries:
@@ -107,6 +115,16 @@ class TestSeries:
         assert series(run)["gaps"] == [gap]
         assert series(run, to_step=9)["gaps"] == series(run, from_step=15)["gaps"] == []
         assert series(run, from_step=14)["gaps"] == [gap]
+
+    def test_a_chunk_that_the_disk_has_spoiled_is_a_gap_and_the_rest_is_shown(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        for first in (0, 10, 20):
+            run.send(first, 10)
+        spoil(service, first=10, columns=b"spoiled")
+        answer = series(run)
+        assert answer["step"] == [*range(10), *range(20, 30)]
+        assert answer["gaps"] == [{"first_step": 10, "last_step": 19, "n": 10, "reason": "damaged"}]
+        assert series(run, from_step=20)["gaps"] == []
 
     def test_shows_rank_zero_unless_asked_for_another(self, service: ServiceUnderTest):
         run = service.declare_run()
@@ -212,6 +230,14 @@ class TestLayers:
         run = service.declare_run()
         run.send(0, 1)
         assert [layer["param_norm"] for layer in service.get(f"{run.path}/layers")["layers"]] == [None, None]
+
+    def test_that_the_disk_has_spoiled_are_called_damaged(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        spoil(service, first=0, layer_columns=b"spoiled")
+        answer = service.client.get(f"{run.path}/layers", headers=service.read)
+        assert (answer.status_code, answer.json()["error"]) == (500, "damaged")
+        assert "up to step 9" in answer.json()["detail"]
 
     def test_a_run_without_frames_has_none(self, service: ServiceUnderTest):
         run = service.declare_run()

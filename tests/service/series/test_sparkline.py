@@ -67,6 +67,10 @@ class TestSparkline:
         sparkline.observe("main-2", np.array([0]), np.array([1.0]))
         assert sparkline.columns()["step"] == []
 
+    def test_is_empty_where_nothing_is_stored_that_can_be_read(self):
+        for stored in (None, b"", b"spoiled"):
+            assert Sparkline.from_bytes(stored, "main") == Sparkline("main")
+
     def test_survives_storage(self):
         sparkline = Sparkline("main")
         observe(sparkline, 0, 1.0, float("nan"))

@@ -19,7 +19,7 @@ from gradvitals_service.health.models import Event
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Run
-from gradvitals_service.series.codec import ChunkColumns, decode_layers
+from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, decode_layers
 
 MOST_LAYERS_NAMED = 100
 MOST_MESSAGE = 1024
@@ -108,5 +108,8 @@ def _first_row(
     stored = queries.chunk_with(session, StreamKey(key.run_id, event.attempt_id, key.monitor), event.start_frame)
     if stored is None or queries.layout_size(session, key.run_id, stored.layout_id) != layer_count:
         return None
-    norms, _, _ = decode_layers(stored.layer_columns, stored.n, layer_count)
+    try:
+        norms, _, _ = decode_layers(stored.layer_columns, stored.n, layer_count)
+    except CorruptChunkError:
+        return None
     return np.asarray(norms[event.start_frame - stored.first])

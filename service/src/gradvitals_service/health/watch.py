@@ -18,7 +18,7 @@ from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey
 from gradvitals_service.runs.models import Attempt
 from gradvitals_service.series import flags
-from gradvitals_service.series.codec import ChunkColumns, decode_chunk_columns
+from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, decode_chunk_columns
 
 SNAPSHOT_FRAMES = 1024
 SNAPSHOT_AGE = timedelta(seconds=10)
@@ -105,7 +105,11 @@ def _restore(session: Session, key: StreamKey, layout_id: str) -> Watch:
             watch = new_watch(stored.layout_id, read_groups(session, key, stored.layout_id))
         elif stored.layout_id != watch.layout_id:
             watch.use_layout(stored.layout_id, read_groups(session, key, stored.layout_id))
-        frames = decode_chunk_columns(stored.columns, stored.layer_columns, len(watch.groups.layer_names))
+        try:
+            frames = decode_chunk_columns(stored.columns, stored.layer_columns, len(watch.groups.layer_names))
+        except CorruptChunkError as error:  # judge on without it: a stream must not stop for what the disk did
+            log.error("chunk_damaged", run_id=str(key.run_id), first=stored.first, reason=str(error))
+            continue
         seen = max(watch.frame - stored.first, 0)
         watch.observe(stored.first + seen, frames.after(seen))
     return watch or new_watch(layout_id, read_groups(session, key, layout_id))

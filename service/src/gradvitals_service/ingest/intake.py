@@ -155,7 +155,7 @@ def _update_figures(run: Run, attempt: Attempt, monitor: str, frames: ChunkColum
     """Keep the newest figures beside the run: those of rank 0 and of the monitor that reported first."""
     if attempt.rank != 0:
         return
-    sparkline = Sparkline.from_bytes(run.sparkline) if run.sparkline else Sparkline(monitor)
+    sparkline = Sparkline.from_bytes(run.sparkline, monitor)
     if sparkline.monitor == monitor:
         sparkline.observe(monitor, frames.columns["step"], frames.columns["global_norm"])
         run.sparkline = sparkline.to_bytes()

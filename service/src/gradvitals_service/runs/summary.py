@@ -11,12 +11,11 @@ from gradvitals_service.runs import queries
 from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.schemas import AttemptRead, MonitorRead, RunRead, RunSummary, SparklineRead
 from gradvitals_service.runs.standing import CALM, URGENCIES, Moment, health_of, state_of
-from gradvitals_service.series.sparkline import Sparkline, empty_columns
+from gradvitals_service.series.sparkline import Sparkline
 
 
 def summarise(run: Run, project: str, open_events: Sequence[Event], moment: Moment) -> RunSummary:
     """One run as the overview shows it."""
-    sparkline = Sparkline.from_bytes(run.sparkline).columns() if run.sparkline else empty_columns()
     urgency = max((URGENCIES[event.severity] for event in open_events), default=CALM)
     return RunSummary.model_validate(
         {
@@ -35,7 +34,7 @@ def summarise(run: Run, project: str, open_events: Sequence[Event], moment: Mome
             "loss": run.loss,
             "clip_rate": run.clipped_frames / run.judged_frames if run.judged_frames else None,
             "max_norm": run.max_norm,
-            "sparkline": SparklineRead(**sparkline),
+            "sparkline": SparklineRead(**Sparkline.from_bytes(run.sparkline).columns()),
             "open_events": [EventRead.model_validate(event) for event in open_events],
         }
     )

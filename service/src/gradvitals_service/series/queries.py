@@ -24,6 +24,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredColumns:
+    """The scalar columns of one chunk, still encoded."""
+
+    first_step: int
+    last_step: int
+    n: int
+    columns: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredLayers:
     """The layers of one chunk, still encoded, with their layout."""
 
@@ -65,16 +75,20 @@ def reaches(session: Session, line: Line) -> list[Reach]:
     ]
 
 
-def columns_of(session: Session, line: Line, span: Span, from_step: int | None, to_step: int | None) -> Iterator[bytes]:
-    """The encoded scalar columns of a span's chunks that touch the steps asked for (ends included), in order."""
-    statement = select(Chunk.columns).where(*_of(line, span)).order_by(Chunk.first)
+def columns_of(
+    session: Session, line: Line, span: Span, from_step: int | None, to_step: int | None
+) -> Iterator[StoredColumns]:
+    """The scalar columns of a span's chunks that touch the steps asked for (ends included), in order."""
+    statement = select(Chunk.first_step, Chunk.last_step, Chunk.n, Chunk.columns)
+    statement = statement.where(*_of(line, span)).order_by(Chunk.first)
     if from_step is not None:
         statement = statement.where(Chunk.last_step >= from_step)
     if to_step is not None:
         statement = statement.where(Chunk.first_step <= to_step)
     if span.end_step is not None:
         statement = statement.where(Chunk.first_step < span.end_step)
-    yield from session.scalars(statement, execution_options={"yield_per": 64})
+    for row in session.execute(statement, execution_options={"yield_per": 64}):
+        yield StoredColumns(*row)
 
 
 def gaps_of(session: Session, line: Line) -> Sequence[Gap]:

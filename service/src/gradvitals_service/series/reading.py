@@ -1,17 +1,22 @@
-"""Answer what the page asks of measurements: series in buckets, and the layers of the newest frame."""
+"""Answer what the page asks of measurements: series in buckets, and the layers of the newest frame.
+
+A chunk that the disk has spoiled is told as a gap, and everything around it is shown.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from gradvitals_service.errors import DamagedError
 from gradvitals_service.ingest.models import Gap
 from gradvitals_service.runs.layouts import unpack_layers
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import Span, cut_overlaps
-from gradvitals_service.series.codec import Columns, decode_columns, decode_layers
+from gradvitals_service.series.codec import Columns, CorruptChunkError, decode_columns, decode_layers
 from gradvitals_service.series.downsample import Buckets, Column, downsample
 from gradvitals_service.series.metrics import metric_column
 from gradvitals_service.series.queries import Line, StoredLayers
@@ -19,12 +24,14 @@ from gradvitals_service.series.queries import Line, StoredLayers
 PARAM_NORM_EVERY = 64  # the client measures the weights at the frames of these indices
 StepRange = tuple[int | None, int | None]  # both ends included, None = without a bound
 
+log = structlog.get_logger()
+
 
 def read_series(session: Session, line: Line, metrics: Sequence[str], points: int, asked: StepRange) -> dict[str, Any]:
     """Some metrics over the steps asked for, in at most ``points`` buckets."""
     reaches = queries.reaches(session, line)
     spans = cut_overlaps(reaches)
-    steps, columns = _gather(session, line, spans, metrics, asked)
+    steps, columns, damaged = _gather(session, line, spans, metrics, asked)
     reduced = downsample(steps, columns, points)
     replaced = {reach.attempt_id for reach in reaches} - {span.attempt_id for span in spans}
     ends = {span.attempt_id: span.end_step for span in spans}
@@ -37,7 +44,7 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
         "bucket": reduced.size,
         "step": reduced.step.tolist(),
         "series": {name: _buckets_as_json(buckets) for name, buckets in reduced.series.items()},
-        "gaps": [_gap_as_json(gap) for gap in gaps if _is_shown(gap, ends.get(gap.attempt_id), asked)],
+        "gaps": [_gap_as_json(gap) for gap in gaps if _is_shown(gap, ends.get(gap.attempt_id), asked)] + damaged,
         "attempts": [{"attempt_id": span.attempt_id, "first_step": span.first_step} for span in spans],
         "last_step": reaches[-1].last_step if reaches else None,
     }
@@ -45,19 +52,25 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
 
 def _gather(
     session: Session, line: Line, spans: Iterable[Span], metrics: Sequence[str], asked: StepRange
-) -> tuple[NDArray[np.int64], dict[str, Column]]:
-    """The steps asked for and the metrics at them, chunk after chunk and attempt after attempt."""
+) -> tuple[NDArray[np.int64], dict[str, Column], list[dict[str, Any]]]:
+    """The steps asked for and the metrics at them, attempt after attempt, and the chunks that cannot be read."""
     steps: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     parts: dict[str, list[Column]] = {name: [Column(np.empty(0), np.empty(0, np.bool_))] for name in metrics}
+    damaged = []
     for span in spans:
-        for blob in queries.columns_of(session, line, span, *asked):
-            columns = decode_columns(blob)
+        for stored in queries.columns_of(session, line, span, *asked):
+            try:
+                columns = decode_columns(stored.columns)
+            except CorruptChunkError as error:
+                log.error("chunk_damaged", run_id=str(line.run_id), first_step=stored.first_step, reason=str(error))
+                damaged.append(_gap(stored.first_step, stored.last_step, stored.n, "damaged"))
+                continue
             kept = _kept(columns, span, asked)
             steps.append(columns["step"][kept])
             for name in metrics:
                 column = metric_column(columns, name)
                 parts[name].append(Column(column.values[kept], column.present[kept]))
-    return np.concatenate(steps), {name: _join(columns) for name, columns in parts.items()}
+    return np.concatenate(steps), {name: _join(columns) for name, columns in parts.items()}, damaged
 
 
 def _join(columns: Sequence[Column]) -> Column:
@@ -100,7 +113,11 @@ def _is_shown(gap: Gap, end_step: int | None, asked: StepRange) -> bool:
 
 
 def _gap_as_json(gap: Gap) -> dict[str, Any]:
-    return {"first_step": gap.first_step, "last_step": gap.last_step, "n": gap.n, "reason": gap.reason}
+    return _gap(gap.first_step, gap.last_step, gap.n, gap.reason)
+
+
+def _gap(first_step: int | None, last_step: int | None, n: int, reason: str) -> dict[str, Any]:
+    return {"first_step": first_step, "last_step": last_step, "n": n, "reason": reason}
 
 
 def read_layers(session: Session, line: Line) -> dict[str, Any]:
@@ -109,7 +126,10 @@ def read_layers(session: Session, line: Line) -> dict[str, Any]:
     stored = queries.newest_layers(session, line, spans[-1]) if spans else None
     if stored is None:
         return {"step": None, "layers": []}
-    norms, rows, param_norms = decode_layers(stored.layer_columns, stored.n, stored.layer_count)
+    try:
+        norms, rows, param_norms = decode_layers(stored.layer_columns, stored.n, stored.layer_count)
+    except CorruptChunkError as error:
+        raise DamagedError(f"layers: the newest frames, up to step {stored.last_step}, are damaged: {error}") from error
     newest = norms[-1].astype(np.float64)
     weights = param_norms[-1] if len(rows) else _earlier_param_norms(session, line, spans[-1], stored)
     shown = zip(
@@ -140,7 +160,10 @@ def _earlier_param_norms(session: Session, line: Line, span: Span, newest: Store
     stored = queries.layers_with(session, line, span, newest_frame - newest_frame % PARAM_NORM_EVERY)
     if stored is None or stored.layout != newest.layout:
         return None
-    _, rows, param_norms = decode_layers(stored.layer_columns, stored.n, stored.layer_count)
+    try:
+        _, rows, param_norms = decode_layers(stored.layer_columns, stored.n, stored.layer_count)
+    except CorruptChunkError:
+        return None
     return param_norms[-1] if len(rows) else None
 
 

@@ -22,7 +22,7 @@ class GapRead(BaseModel):
     first_step: int | None
     last_step: int | None
     n: int
-    reason: str
+    reason: str = Field(description="what the client said, or `damaged`: stored, but the disk has spoiled it")
 
 
 class AttemptStart(BaseModel):

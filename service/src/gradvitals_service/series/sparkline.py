@@ -58,9 +58,12 @@ class Sparkline(msgspec.Struct, array_like=True):
         return msgspec.msgpack.encode(self)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Sparkline":
-        """Read what ``to_bytes`` wrote."""
-        return msgspec.msgpack.decode(data, type=cls)
+    def from_bytes(cls, data: bytes | None, monitor: str = "") -> "Sparkline":
+        """Read what ``to_bytes`` wrote; one without frames where nothing is stored, or nothing that can be read."""
+        try:
+            return msgspec.msgpack.decode(data or b"", type=cls)
+        except msgspec.DecodeError:
+            return cls(monitor)
 
     def columns(self) -> dict[str, list[Any]]:
         """The buckets as the overview tells them."""
@@ -89,11 +92,6 @@ class Sparkline(msgspec.Struct, array_like=True):
     def _rewind(self, step: int) -> None:
         """Forget the buckets that begin at or after ``step``; one that only reaches beyond it keeps its spikes."""
         self.buckets = [bucket for bucket in self.buckets if bucket.step < step]
-
-
-def empty_columns() -> dict[str, list[Any]]:
-    """The sparkline of a run without frames."""
-    return {"step": [], "min": [], "max": [], "non_finite": []}
 
 
 def _summarise(step: NDArray[np.int64], global_norm: NDArray[np.floating[Any]]) -> Bucket:
