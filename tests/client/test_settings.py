@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ class TestPrecedence:
     def test_the_state_folder(self, env, folder):
         assert read_settings(environment=env).state_directory == Path(folder)
 
+    @pytest.mark.parametrize("env", [{}, {"GRADVITALS_STATE_DIR": "~/state"}])
+    def test_a_user_without_a_home_has_no_local_service(self, env, monkeypatch, warnings):
+        def nobody(user: int) -> None:
+            raise KeyError(user)
+
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(pwd, "getpwuid", nobody)
+        assert find_service(read_settings(environment=env), warnings.append) is None
+
 
 class TestMistakes:
     def test_an_unknown_mode_is_named_with_its_source(self):
@@ -81,6 +91,12 @@ class TestMistakes:
         with pytest.raises(ConfigurationError, match="GRADVITALS_TOKEN") as raised:
             read_settings(environment={"GRADVITALS_URL": "https://ada:hunter2@host"})
         assert "hunter2" not in str(raised.value)
+
+    @pytest.mark.parametrize("token", ["gv_secret\nmore", "gv secret", "gv_sécret"])
+    def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(self, token):
+        with pytest.raises(ConfigurationError, match=r"^GRADVITALS_TOKEN must") as raised:
+            read_settings(environment={"GRADVITALS_TOKEN": token})
+        assert "cret" not in str(raised.value)
 
     @pytest.mark.parametrize("name", ["", 7, "x" * 513])
     def test_a_name_of_a_wrong_kind_or_length(self, name):
@@ -145,6 +161,11 @@ class TestTheServiceFile:
         path.write_text(text, encoding="latin-1")
         assert read_service_file(path, warnings.append) is None
         assert "does not say where" in warnings[0]
+
+    def test_one_with_half_a_token_is_ignored_and_the_token_not_repeated(self, tmp_path, warnings):
+        assert read_service_file(service_file(tmp_path, token="gv_secret\nmore"), warnings.append) is None
+        assert "does not say where" in warnings[0]
+        assert "gv_" not in warnings[0]
 
     def test_a_folder_or_a_pipe_in_its_place_is_not_waited_for(self, tmp_path, warnings):
         (tmp_path / "folder").mkdir()

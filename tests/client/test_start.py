@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +63,22 @@ class TestWhatIsDeclared:
         body = self.declared()
         assert (body["project"], body["owner"], body["group"], body["config"]) == ("default", "grace", None, {})
         assert ", 20" in body["name"]  # the script's and a date
+
+    def test_a_machine_with_a_name_in_another_encoding_is_declared(self, monkeypatch):
+        monkeypatch.setattr(socket, "gethostname", lambda: "k\udcfcche")  # latin-1, as Python hands it over
+        with running_service() as service:
+            monkeypatch.setenv("GRADVITALS_URL", service.url)
+            monkeypatch.setenv("GRADVITALS_TOKEN", TOKEN)
+            gradvitals.init().finish()
+        (body,) = service.store.attempts.values()
+        assert (body["host"], body["state"]) == ("k?che", "finished")
+
+    def test_a_disabled_run_asks_no_other_rank_who_it_is(self, monkeypatch):
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ConfigurationError, match="WORLD_SIZE is 2"):
+            gradvitals.init()
+        gradvitals.init(mode="disabled").finish()
 
     @pytest.mark.parametrize(
         ("arguments", "named"),

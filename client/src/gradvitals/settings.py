@@ -78,7 +78,7 @@ def read_settings(
         project=clean_name("project", project or env.get("GRADVITALS_PROJECT") or DEFAULT_PROJECT),
         mode=_check_mode("mode", mode) if mode is not None else _check_mode("GRADVITALS_MODE", _mode_of(env)),
         url=_check_url("url", url) if url is not None else _check_url("GRADVITALS_URL", env.get("GRADVITALS_URL")),
-        token=(env.get("GRADVITALS_TOKEN") or "").strip() or None,
+        token=_check_token("GRADVITALS_TOKEN", (env.get("GRADVITALS_TOKEN") or "").strip()),
         quiet=env.get("GRADVITALS_QUIET", "").strip().lower() in ("1", "true", "yes", "on"),
         state_directory=state_directory(env),
     )
@@ -96,10 +96,10 @@ def clean_name(field_name: str, value: object) -> str:
 
 def state_directory(environment: Mapping[str, str]) -> Path:
     """The folder in which a local service leaves its address."""
+    # Path.expanduser would raise for a user without a home, as many containers have.
     if given := environment.get("GRADVITALS_STATE_DIR"):
-        return Path(given).expanduser()
-    base = environment.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path("~/.local/state").expanduser()) / "gradvitals"
+        return Path(os.path.expanduser(given))
+    return Path(environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")) / "gradvitals"
 
 
 def find_service(settings: Settings, warn: Callable[[str], None]) -> Destination | None:
@@ -128,6 +128,7 @@ def read_service_file(path: Path, warn: Callable[[str], None]) -> ServiceFile | 
             return None
         found = msgspec.json.decode(os.read(descriptor, SERVICE_FILE_BYTES), type=ServiceFile)
         _check_url(str(path), found.url)
+        _check_token(str(path), found.ingest_token)
         return found
     except (OSError, msgspec.MsgspecError, UnicodeError, ConfigurationError):
         warn(f"{path} is ignored: it does not say where a service is")
@@ -144,6 +145,13 @@ def _check_mode(field_name: str, mode: str) -> Mode:
     if mode not in MODES:
         raise ConfigurationError(f"{field_name} is {mode!r}, expected one of {', '.join(MODES)}")
     return cast(Mode, mode)
+
+
+def _check_token(field_name: str, token: str) -> str | None:
+    """A token as a header can carry it. The message never repeats it, as the HTTP library's would."""
+    if not all("!" <= char <= "~" for char in token):
+        raise ConfigurationError(f"{field_name} must hold one token: ASCII characters without spaces or line breaks")
+    return token or None
 
 
 def _check_url(field_name: str, url: str | None) -> str | None:

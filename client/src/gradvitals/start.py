@@ -57,7 +57,14 @@ def init(
     first_step = _check_step(step)
     started_at = time.time()
     rank, world_size = find_rank(os.environ)
-    run_uuid = find_run_id(run_id, settings.project, rank=rank, world_size=world_size, environment=os.environ)
+    disabled = settings.mode == "disabled"
+    run_uuid = find_run_id(
+        run_id,
+        settings.project,
+        rank=rank,
+        world_size=1 if disabled else world_size,  # nobody sees a disabled run: no rank asks the others for its id
+        environment=os.environ,
+    )
     declaration = RunDeclaration(
         run_id=str(run_uuid),
         project=settings.project,
@@ -74,14 +81,14 @@ def init(
         rank=rank,
         world_size=world_size,
         launch=str(find_launch(run_uuid, world_size=world_size, environment=os.environ)),
-        host=socket.gethostname()[:512] or "unknown",
+        host=clean_name("host", socket.gethostname() or "unknown"),
         pid=os.getpid(),
         started_at=started_at,
         resumed_from_step=first_step or None,
         interactive=hasattr(sys, "ps1") or "ipykernel" in sys.modules,
     )
-    announcer = Announcer(enabled=rank == 0 and not settings.quiet and settings.mode != "disabled")
-    if settings.mode == "disabled":
+    announcer = Announcer(enabled=rank == 0 and not settings.quiet and not disabled)
+    if disabled:
         return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=None, route=OfflineRoute())
     route = _choose_route(settings, url, announcer)
     store = PendingFrames(
