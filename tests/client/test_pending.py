@@ -7,7 +7,7 @@ import math
 import pytest
 from client.building import ATTEMPT_ID, OTHER_LAYOUT, frame
 
-from gradvitals.frames import LostRange
+from gradvitals.frames import Frame, LostRange
 from gradvitals.logged import LoggedValues
 from gradvitals.pending import Counts, PendingFrames
 
@@ -151,6 +151,28 @@ class TestAmending:
         add(frames, range(2))
         frames.take(flush=True)
         assert not frames.amend(1, logged(loss=1.0))
+
+    def test_a_step_far_back_is_found_without_looking_at_all_of_them(self, clock):
+        looked_at = []
+
+        class Watched(Frame):
+            @property
+            def step(self) -> int:
+                looked_at.append(self)
+                return self.first_step
+
+            @step.setter
+            def step(self, step: int) -> None:
+                self.first_step = step
+
+        frames = pending(clock)
+        for step in range(1000):
+            made = frame(step)
+            frames.add("main", Watched(**{name: getattr(made, name) for name in Frame.__slots__}), None)
+        looked_at.clear()
+        assert frames.amend(17, logged(loss=0.5))
+        assert len(looked_at) < 20
+        assert frames.take(flush=True).frames[17].loss == 0.5
 
     def test_a_step_that_never_was_is_not_found(self, clock):
         frames = pending(clock)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import random
 import threading
 
@@ -353,6 +355,22 @@ class TestHarmless:
             run.submit(monitor, None)
             run.submit(monitor, None)
         assert capsys.readouterr().err.count("a fault in gradvitals") == 1
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))])
+    def test_a_trainer_that_holds_a_run_can_be_copied_and_the_copy_sends_nothing(self, transport, copied):
+        model, optimizer = model_with_gradient()
+        with gradvitals.init(url=transport, step=7) as run:
+            monitor = run.watch(model, optimizer, max_norm=1.0)
+            take_step(model, optimizer)
+            trainer = copied({"run": run, "monitor": monitor, "model": model, "optimizer": optimizer})
+            trainer["run"].log(loss=1.0)
+            take_step(trainer["model"], trainer["optimizer"])
+            assert (trainer["run"].run_id, trainer["run"].step) == (run.run_id, 8)
+            trainer["run"].watch(trainer["model"], trainer["optimizer"], max_norm=1.0)
+            take_step(trainer["model"], trainer["optimizer"])
+            trainer["run"].finish()
+        assert trainer["model"].weight.grad.norm().item() == pytest.approx(1.0)
+        assert [(frame.step, frame.loss) for frame in transport.frames()] == [(7, None)]
 
     def test_disabled_has_the_same_objects_and_still_clips(self, capsys):
         threads = threading.active_count()

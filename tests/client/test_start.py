@@ -216,6 +216,23 @@ step()
         assert self.end(service) == ("finished", None)
         assert result.stderr.count("2 steps") == 1
 
+    def test_a_forked_child_can_begin_a_run_of_its_own_with_the_same_optimizer(self, service):
+        result = self.run(
+            TRAINING,
+            """
+child = os.fork()
+if child == 0:
+    with gradvitals.init(name="child") as mine:
+        mine.watch(model, optimizer, max_norm=1.0)
+        step()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+""",
+        )
+        assert result.returncode == 0, result.stderr
+        assert sorted(body["name"] for body in service.store.runs.values()) == ["child", "script"]
+        assert [frame.step for frame in service.store.frames()] == [0, 0]
+
     def test_workers_of_a_data_loader_are_no_runs(self, service):
         result = self.run(
             TRAINING,

@@ -9,6 +9,7 @@ oldest on, in counted ranges that the service stores as gaps: a gap is acceptabl
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
 import time
@@ -182,15 +183,13 @@ class PendingFrames:
         """Add values to the frame of ``step``; False when it is not held any more or was already taken."""
         with self._lock:
             for stream in self._streams.values():
-                for index in range(len(stream.entries) - 1, max(stream.taken - stream.first, 0) - 1, -1):
-                    entry = stream.entries[index]
-                    if entry.frame.step == step:
-                        if entry.logged is None:
-                            entry.logged = LoggedValues()
-                        entry.logged.merge(logged)
-                        return True
-                    if entry.frame.step < step:
-                        break
+                untaken = max(stream.taken - stream.first, 0)
+                index = bisect.bisect_left(stream.entries, step, lo=untaken, key=lambda entry: entry.frame.step)
+                if index < len(stream.entries) and (entry := stream.entries[index]).frame.step == step:
+                    if entry.logged is None:
+                        entry.logged = LoggedValues()
+                    entry.logged.merge(logged)
+                    return True
         return False
 
     def take(self, flush: bool) -> Chunk | None:

@@ -10,7 +10,7 @@ import math
 import operator
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import FLAG_SEAM, Frame
 from gradvitals.logged import LOSS, LoggedValues
-from gradvitals.route import Route
+from gradvitals.route import OfflineRoute, Route
 from gradvitals.sender import Sender
 from gradvitals.settings import clean_name
 from gradvitals.summary import Summary
@@ -69,6 +69,10 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<gradvitals.Run {self._declaration.name!r} {self.run_id}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Run], tuple[object, ...]]:
+        # A trainer that holds a run may be copied, saved or sent to a worker. What arrives there is not the run.
+        return _unsent_copy, (self._declaration, self._attempt, self.step)
 
     @property
     def run_id(self) -> str:
@@ -260,9 +264,11 @@ class Run:
         self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
 
     def _abandon(self) -> None:
-        """In a forked child: clip, but send and print nothing. The run is the parent's."""
+        """In a forked child: clip, but send and print nothing, and let another run watch the optimizers."""
         self._announcer.enabled = False
         self._sender = None
+        for monitor in self._monitors.values():
+            monitor.stop_recording()
 
 
 def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
@@ -274,6 +280,12 @@ def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
     else:
         return f"measuring {what}; gradients are not clipped"
     return f"clipping {what} with {limit}: remove your own clipping, or this one by leaving out {limit.split('=')[0]}"
+
+
+def _unsent_copy(declaration: RunDeclaration, attempt: Attempt, first_step: int) -> Run:
+    """A run that sends and prints nothing, as one that is disabled."""
+    silence = Announcer(enabled=False)
+    return Run(declaration, attempt, first_step=first_step, announcer=silence, sender=None, route=OfflineRoute())
 
 
 def close_open_runs(state: str, exception: str | None, timeout_seconds: float) -> None:
