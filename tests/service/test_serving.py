@@ -175,7 +175,7 @@ class TestTheStart:
                 opener.open(link, timeout=10)
             with redirect.value:
                 assert redirect.value.code == 303
-            assert redirect.value.headers["Set-Cookie"].startswith("gradvitals_session=")
+            assert redirect.value.headers["Set-Cookie"].startswith("gradvitals_session_")
 
     def test_no_token_stands_in_what_it_says(self, process: ServiceProcess) -> None:
         process.start()

@@ -20,7 +20,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_defaults_are_sqlite_and_loopback(tmp_path: Path) -> None:
     settings = Settings()
-    assert (settings.host, settings.port, settings.base_path) == ("127.0.0.1", 8765, "/")
+    assert (settings.host, settings.port) == ("127.0.0.1", 8765)
     assert settings.data_dir == tmp_path / "data" / "gradvitals"
     assert settings.state_dir == tmp_path / "state" / "gradvitals"
     assert settings.database_url == f"sqlite:///{tmp_path}/data/gradvitals/gradvitals.db"
@@ -57,6 +57,8 @@ def test_another_host_than_loopback_needs_both_tokens(host: str) -> None:
         ({"database_url": "sqlite://"}, "SQLite in memory"),
         ({"database_url": "sqlite:///:memory:"}, "SQLite in memory"),
         ({"log_format": "xml"}, "log_format"),
+        ({"public_url": "gv.example.com"}, "is not like https://"),
+        ({"public_url": "https://example.com/gradvitals"}, "a path is not possible yet"),
         ({"prot": 1}, "prot"),
     ],
 )
@@ -78,6 +80,6 @@ def test_loopback_is_what_only_this_machine_reaches(host: str, expected: bool) -
     assert is_loopback(host) is expected
 
 
-@pytest.mark.parametrize("given", ["gradvitals", "/gradvitals", "/gradvitals/"])
-def test_a_base_path_begins_with_a_slash_and_ends_without(given: str) -> None:
-    assert Settings(base_path=given).base_path == "/gradvitals"
+def test_a_public_url_ends_without_a_slash() -> None:
+    assert Settings(public_url="https://gv.example.com/").public_url == "https://gv.example.com"
+    assert Settings(public_url="").public_url is None

@@ -15,13 +15,14 @@ from gradvitals_service.alerts.dispatcher import Dispatcher
 from gradvitals_service.auth import routes as auth_routes
 from gradvitals_service.auth.guards import BodyLimit, HostGuard, SecurityHeaders, allowed_hosts
 from gradvitals_service.auth.login import LoginCodes
+from gradvitals_service.auth.sessions import Sessions
 from gradvitals_service.auth.tokens import load_tokens
 from gradvitals_service.dashboard import routes as dashboard_routes
 from gradvitals_service.dashboard.hub import Hub
 from gradvitals_service.dashboard.silence import SilenceWatch
 from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.database import make_engine, make_session_factory
-from gradvitals_service.errors import add_error_handlers
+from gradvitals_service.errors import ErrorRead, add_error_handlers
 from gradvitals_service.health import routes as health_routes
 from gradvitals_service.ingest import routes as ingest_routes
 from gradvitals_service.ingest.writer import Writer
@@ -36,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="gradvitals",
         version=__version__,
         lifespan=_live,
-        root_path=settings.base_path.rstrip("/"),
+        responses={"default": {"model": ErrorRead, "description": "a refusal, in one shape for all"}},
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.session_factory = make_session_factory(app.state.engine)
     app.state.tokens = load_tokens(settings)
     app.state.login_codes = LoginCodes()
+    app.state.sessions = Sessions(app.state.tokens.read)
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
     app.state.writer = Writer(app.state.session_factory, app.state.channels, app.state.hub)
@@ -60,10 +62,10 @@ def create_app(settings: Settings) -> FastAPI:
 def base_url(settings: Settings) -> str:
     """How people reach this service, without a slash at the end."""
     if settings.public_url:
-        return settings.public_url.rstrip("/")
+        return settings.public_url
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # heard everywhere
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}{settings.base_path.rstrip('/')}"
+    return f"http://{host}:{settings.port}"
 
 
 @asynccontextmanager

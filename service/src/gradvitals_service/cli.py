@@ -42,7 +42,6 @@ def serve_command(
     host: HostOption = None,
     port: PortOption = None,
     database_url: DatabaseOption = None,
-    base_path: Annotated[str | None, typer.Option(help="Path under which a reverse proxy shows the service.")] = None,
     alert: Annotated[list[str] | None, typer.Option(help="Apprise URL that critical events go to; repeatable.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; only 1 for now.", min=1)] = 1,
 ) -> None:
@@ -50,9 +49,7 @@ def serve_command(
     if workers > 1:
         _fail("--workers above 1 is not possible with SQLite, which serves one process; for PostgreSQL start several")
     with _plain_errors():
-        settings = _settings(
-            host=host, port=port, database_url=database_url, base_path=base_path, alert=tuple(alert) if alert else None
-        )
+        settings = _settings(host=host, port=port, database_url=database_url, alert=tuple(alert) if alert else None)
         configure_logs(settings.log_format)
         serve(settings)
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -18,6 +19,15 @@ from gradvitals_service.database import database_reason
 from gradvitals_service.wirejson import WireJSONResponse
 
 log = structlog.get_logger()
+
+
+class ErrorRead(BaseModel):
+    """Every refusal; some say more, as ``next`` of an out-of-order chunk."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str = Field(description="the kind, for programs")
+    detail: str = Field(description="a sentence that names the field and the reason")
 
 
 class ServiceError(Exception):

@@ -7,6 +7,7 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -37,7 +38,6 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8765, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    base_path: str = Field("/", description="path under which a reverse proxy shows the service")
     public_url: str | None = Field(None, description="how people reach the service, for links in alerts")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field((), description="further host names to answer for")
     database_url: str = Field("", description="SQLite or PostgreSQL; by default SQLite in the data folder")
@@ -54,10 +54,15 @@ class Settings(BaseSettings):
         """From the environment: words apart by white space."""
         return tuple(value.split()) if isinstance(value, str) else value
 
-    @field_validator("base_path")
+    @field_validator("public_url")
     @classmethod
-    def _normalise_base_path(cls, value: str) -> str:
-        return "/" + value.strip("/")
+    def _refuse_what_links_cannot_lead_to(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+            raise ValueError(f"{value} is not like https://gradvitals.example.com; a path is not possible yet")
+        return value.rstrip("/")
 
     @field_validator("ingest_token", "read_token")
     @classmethod

@@ -21,7 +21,7 @@ def test_a_foreign_host_is_refused(service: ServiceUnderTest, host: str) -> None
 
 
 def test_hosts_that_the_operator_names_are_answered() -> None:
-    settings = Settings(allowed_hosts=("gpu.example",), public_url="https://gradvitals.example/team")
+    settings = Settings(allowed_hosts=("gpu.example",), public_url="https://gradvitals.example")
     assert {"gpu.example", "gradvitals.example", "127.0.0.1", "localhost"} <= allowed_hosts(settings)
 
 

@@ -23,7 +23,8 @@ def test_a_link_opens_the_page_once(service: ServiceUnderTest) -> None:
     answer = service.client.get(path)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("gradvitals_session=")
+    assert cookie.startswith("gradvitals_session_")
+    assert READ_TOKEN not in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     service.client.cookies.clear()

@@ -8,14 +8,15 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel
 
 from gradvitals_service.auth.login import LoginCodes
-from gradvitals_service.auth.scopes import SESSION_COOKIE, may_read, public, require_read, same_secret
+from gradvitals_service.auth.scopes import may_read, public, require_read, same_secret
+from gradvitals_service.auth.sessions import LIFETIME_SECONDS, Sessions
 from gradvitals_service.auth.tokens import Tokens
 from gradvitals_service.bodies import read_json
 from gradvitals_service.errors import ForbiddenError, UnauthorizedError
 from gradvitals_service.page import page_response
 from gradvitals_service.settings import Settings
 
-COOKIE_DAYS = 30
+HOME = "/"
 
 pages = APIRouter(dependencies=[Depends(public)], include_in_schema=False)
 router = APIRouter(prefix="/api/v1", tags=["auth"], dependencies=[Depends(require_read)])
@@ -47,10 +48,9 @@ def log_in_by_link(request: Request, code: str | None = None) -> Response:
     if code is None:
         return page_response("index.html")
     if request.app.state.login_codes.use(code):
-        answer = RedirectResponse(_home(request), status_code=status.HTTP_303_SEE_OTHER)
-        return _with_cookie(request, answer)
+        return _with_cookie(request, RedirectResponse(HOME, status_code=status.HTTP_303_SEE_OTHER))
     if may_read(request):  # the link was used in this very browser
-        return RedirectResponse(_home(request), status_code=status.HTTP_303_SEE_OTHER)
+        return RedirectResponse(HOME, status_code=status.HTTP_303_SEE_OTHER)
     refusal = page_response("index.html")  # the page says that the link is spent, and how to get another
     refusal.status_code = status.HTTP_401_UNAUTHORIZED
     return refusal
@@ -72,7 +72,8 @@ def log_out(request: Request) -> Response:
     """Take the cookie back."""
     require_own_origin(request)
     answer = Response(status_code=status.HTTP_204_NO_CONTENT)
-    answer.delete_cookie(SESSION_COOKIE, path=_home(request))
+    sessions: Sessions = request.app.state.sessions
+    answer.delete_cookie(sessions.cookie_name, path=HOME)
     return answer
 
 
@@ -92,18 +93,13 @@ def require_own_origin(request: Request) -> None:
         raise ForbiddenError("the Origin header names another site")
 
 
-def _home(request: Request) -> str:
-    settings: Settings = request.app.state.settings
-    return settings.base_path
-
-
 def _with_cookie(request: Request, answer: Response) -> Response:
-    tokens: Tokens = request.app.state.tokens
+    sessions: Sessions = request.app.state.sessions
     answer.set_cookie(
-        SESSION_COOKIE,
-        tokens.read,
-        max_age=COOKIE_DAYS * 24 * 3600,
-        path=_home(request),
+        sessions.cookie_name,
+        sessions.make(),
+        max_age=LIFETIME_SECONDS,
+        path=HOME,
         secure=request.app.state.base_url.startswith("https:"),
         httponly=True,
         samesite="lax",

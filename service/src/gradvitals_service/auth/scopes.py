@@ -8,10 +8,9 @@ import hmac
 
 from fastapi import Request
 
+from gradvitals_service.auth.sessions import Sessions
 from gradvitals_service.auth.tokens import Tokens
 from gradvitals_service.errors import ForbiddenError, UnauthorizedError
-
-SESSION_COOKIE = "gradvitals_session"
 
 
 def require_ingest(request: Request) -> None:
@@ -25,22 +24,26 @@ def require_ingest(request: Request) -> None:
 
 
 def require_read(request: Request) -> None:
-    """Let pass who holds the read token, in the header or as the page's cookie."""
+    """Let pass who holds the read token, or the page's cookie."""
+    if may_read(request):
+        return
     tokens: Tokens = request.app.state.tokens
-    given = _bearer(request) or request.cookies.get(SESSION_COOKIE)
+    given = _bearer(request)
     if given is None:
         raise UnauthorizedError("log in first: open the link that `gradvitals-service link` prints")
-    if not same_secret(given, tokens.read):
-        if same_secret(given, tokens.ingest):
-            raise ForbiddenError("an ingest token may send and not read")
-        raise UnauthorizedError("this token may not read; log in again with `gradvitals-service link`")
+    if same_secret(given, tokens.ingest):
+        raise ForbiddenError("an ingest token may send and not read")
+    raise UnauthorizedError("this token may not read; log in again with `gradvitals-service link`")
 
 
 def may_read(request: Request) -> bool:
     """Whether ``require_read`` would let this request pass."""
     tokens: Tokens = request.app.state.tokens
-    given = _bearer(request) or request.cookies.get(SESSION_COOKIE)
-    return given is not None and same_secret(given, tokens.read)
+    sessions: Sessions = request.app.state.sessions
+    given = _bearer(request)
+    if given is not None:
+        return same_secret(given, tokens.read)
+    return sessions.admits(request.cookies.get(sessions.cookie_name, ""))
 
 
 def public() -> None:

@@ -372,6 +372,24 @@ export interface components {
             totals: components["schemas"]["HealthTotals"];
         };
         /**
+         * ErrorRead
+         * @description Every refusal; some say more, as ``next`` of an out-of-order chunk.
+         */
+        ErrorRead: {
+            /**
+             * Detail
+             * @description a sentence that names the field and the reason
+             */
+            detail: string;
+            /**
+             * Error
+             * @description the kind, for programs
+             */
+            error: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * EventList
          * @description Events, newest first.
          */
@@ -470,7 +488,10 @@ export interface components {
             last_step: number | null;
             /** N */
             n: number;
-            /** Reason */
+            /**
+             * Reason
+             * @description what the client said, or `damaged`: stored, but the disk has spoiled it
+             */
             reason: string;
         };
         /**
@@ -502,11 +523,6 @@ export interface components {
             events: components["schemas"]["EventRead"][];
             /** State */
             state: string;
-        };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
         };
         /**
          * LayerRead
@@ -905,19 +921,6 @@ export interface components {
             /** Status */
             status: string;
         };
-        /** ValidationError */
-        ValidationError: {
-            /** Context */
-            ctx?: Record<string, never>;
-            /** Input */
-            input?: unknown;
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-        };
     };
     responses: never;
     parameters: never;
@@ -956,13 +959,13 @@ export interface operations {
                     "application/json": components["schemas"]["DashboardRead"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -990,13 +993,13 @@ export interface operations {
                     "application/json": components["schemas"]["EventList"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1022,13 +1025,13 @@ export interface operations {
                     "text/event-stream": components["schemas"]["LiveRead"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "text/event-stream": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1049,6 +1052,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoginLink"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1073,13 +1085,13 @@ export interface operations {
                     "application/json": components["schemas"]["RunRead"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1104,13 +1116,13 @@ export interface operations {
                     "application/json": components["schemas"]["RunDeclared"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1136,13 +1148,13 @@ export interface operations {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1167,13 +1179,13 @@ export interface operations {
                     "application/json": components["schemas"]["FramesTaken"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1203,13 +1215,13 @@ export interface operations {
                     "application/json": components["schemas"]["EventList"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1234,13 +1246,13 @@ export interface operations {
                     "application/json": components["schemas"]["FramesTaken"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1269,13 +1281,13 @@ export interface operations {
                     "application/json": components["schemas"]["LayersRead"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1301,13 +1313,13 @@ export interface operations {
                     "application/json": components["schemas"]["LayoutDeclared"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1342,13 +1354,13 @@ export interface operations {
                     "application/json": components["schemas"]["SeriesRead"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description a refusal, in one shape for all */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
@@ -1371,6 +1383,15 @@ export interface operations {
                     "application/json": components["schemas"]["Status"];
                 };
             };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
         };
     };
     read_readiness_readyz_get: {
@@ -1389,6 +1410,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
                 };
             };
         };
