@@ -40,6 +40,12 @@ def test_the_module_is_what_a_person_calls_the_layer(parameter, module):
     assert module_name(parameter) == module
 
 
+def test_a_name_that_the_wire_cannot_spell_is_changed_where_it_must():
+    model = nn.ModuleDict({"a\0b\udc80": nn.Linear(1, 1, bias=False)})
+    (layer,) = watched(model, sgd(model.parameters())).layout.layers
+    assert (layer.name, layer.module) == ("a\ufffdb?.weight", "a\ufffdb?")
+
+
 def test_every_parameter_of_a_recurrent_model_is_its_input_or_its_recurrent_half():
     gru = nn.GRU(2, 3, num_layers=2, bidirectional=True)
     modules = {layer.module for layer in watched(gru, sgd(gru.parameters())).layout.layers}

@@ -80,6 +80,10 @@ class TestWhatIsDeclared:
             gradvitals.init()
         gradvitals.init(mode="disabled").finish()
 
+    def test_a_script_with_a_name_in_another_encoding_names_its_run(self, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["pr\udcfcfung.py"])
+        assert self.declared()["name"].startswith("pr?fung, 20")
+
     @pytest.mark.parametrize(
         ("arguments", "named"),
         [

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gradvitals.frames import wire_text
 from gradvitals.settings import clean_name
 
 REDACTED = "[redacted]"
@@ -113,5 +114,4 @@ def _clean_item(key: str, value: object, depth: int) -> Any:
 
 
 def _text(text: str) -> str:
-    text = _PASSWORD_IN_URL.sub(rf"\1{REDACTED}@", text[:TEXT_CHARACTERS])
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return wire_text(_PASSWORD_IN_URL.sub(rf"\1{REDACTED}@", text[:TEXT_CHARACTERS]))

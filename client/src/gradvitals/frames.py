@@ -200,6 +200,11 @@ def _matrix(rows: Sequence[Float32Vector]) -> bytes:
     return clamp_to_float32(np.stack(rows)).tobytes() if rows else b""
 
 
+def wire_text(text: str) -> str:
+    """Text as the wire takes it: what UTF-8 or a database cannot hold is replaced."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def clamp_to_float32(values: npt.NDArray[Any]) -> Float32Vector:
     """Narrow to little-endian float32, so that a finite number stays finite: at most the maximum."""
     if values.dtype == np.dtype("<f4"):

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from gradvitals.errors import ConfigurationError
-from gradvitals.frames import Layer, Layout
+from gradvitals.frames import Layer, Layout, wire_text
 
 # A recurrent module's own parameters: its two matrices fail apart, so they are two modules to a person.
 RECURRENT = re.compile(r"(?:weight|bias)_((?:ih|hh|hr)(?:_l\d+)?(?:_reverse)?)")
@@ -118,6 +118,7 @@ def require_watchable(model: nn.Module, optimizer: Optimizer) -> None:
 
 
 def _layer(name: str, parameter: Tensor, group: int) -> Layer:
+    name = wire_text(name)  # a ModuleDict's keys are anybody's
     return Layer(
         name=name,
         module=module_name(name),

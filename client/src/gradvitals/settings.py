@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gradvitals.errors import ConfigurationError
+from gradvitals.frames import wire_text
 
 Mode = Literal["online", "offline", "disabled"]
 MODES = ("online", "offline", "disabled")
@@ -88,7 +89,7 @@ def clean_name(field_name: str, value: object) -> str:
     """A name as the service takes it: 1 to 512 characters, NUL and lone surrogates replaced."""
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{field_name} is {value!r}, expected a string of 1 to {NAME_CHARACTERS} characters")
-    cleaned = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    cleaned = wire_text(value)
     if len(cleaned) > NAME_CHARACTERS:
         raise ConfigurationError(f"{field_name} has {len(cleaned)} characters, at most {NAME_CHARACTERS} are kept")
     return cleaned

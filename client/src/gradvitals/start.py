@@ -68,7 +68,7 @@ def init(
     declaration = RunDeclaration(
         run_id=str(run_uuid),
         project=settings.project,
-        name=clean_name("name", name) if name is not None else default_name(started_at),
+        name=clean_name("name", name if name is not None else default_name(started_at)),
         owner=clean_name("owner", owner) if owner is not None else _user(),
         group=clean_name("group", group) if group is not None else None,
         tags=_check_tags(tags),
