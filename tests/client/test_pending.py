@@ -137,20 +137,20 @@ class TestAmending:
     def test_values_join_a_frame_that_is_still_held(self, clock):
         frames = pending(clock)
         add(frames, range(3))
-        assert frames.amend(1, logged(accuracy=0.5))
+        assert frames.amend("main", 1, logged(accuracy=0.5))
         assert [frame.scalars for frame in frames.take(flush=True).frames] == [{}, {"accuracy": 0.5}, {}]
 
     def test_they_count_as_logged_in_that_step(self, clock):
         frames = pending(clock)
         frames.add("main", frame(0), logged(loss=1.0))
-        frames.amend(0, logged(loss=2.0))
+        frames.amend("main", 0, logged(loss=2.0))
         assert frames.take(flush=True).frames[0].loss == 1.5
 
     def test_a_frame_that_was_taken_is_not_changed_any_more(self, clock):
         frames = pending(clock)
         add(frames, range(2))
         frames.take(flush=True)
-        assert not frames.amend(1, logged(loss=1.0))
+        assert not frames.amend("main", 1, logged(loss=1.0))
 
     def test_a_step_far_back_is_found_without_looking_at_all_of_them(self, clock):
         looked_at = []
@@ -170,14 +170,15 @@ class TestAmending:
             made = frame(step)
             frames.add("main", Watched(**{name: getattr(made, name) for name in Frame.__slots__}), None)
         looked_at.clear()
-        assert frames.amend(17, logged(loss=0.5))
+        assert frames.amend("main", 17, logged(loss=0.5))
         assert len(looked_at) < 20
         assert frames.take(flush=True).frames[17].loss == 0.5
 
     def test_a_step_that_never_was_is_not_found(self, clock):
         frames = pending(clock)
         add(frames, range(0, 10, 2))
-        assert not frames.amend(3, logged(loss=1.0))
+        assert not frames.amend("main", 3, logged(loss=1.0))
+        assert not frames.amend("critic", 1, logged(loss=1.0))
 
 
 class TestBounds:

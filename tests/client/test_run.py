@@ -160,6 +160,31 @@ class TestLogging:
             (None, {"val/accuracy": 0.25}),
         ]
 
+    def test_a_named_step_is_that_of_the_monitor_watched_first(self, transport):
+        generator, critic = model_with_gradient(), model_with_gradient()
+        with gradvitals.init(url=transport) as run:
+            run.watch(*generator, name="generator")
+            run.watch(*critic, name="critic")
+            for step in range(2):
+                take_step(*critic)
+                take_step(*critic)
+                take_step(*generator)
+                run.log(loss=0.5, step=step)
+        assert [frame.loss for frame in transport.frames("generator")] == [0.5, 0.5]
+        assert [frame.loss for frame in transport.frames("critic")] == [None] * 4
+
+    def test_the_last_value_joins_the_newest_frame_when_the_first_monitor_has_stopped(self, transport):
+        first, second = model_with_gradient(), model_with_gradient()
+        with gradvitals.init(url=transport) as run:
+            run.watch(*first)
+            run.watch(*second)
+            take_step(*first)
+            assert transport.wait_for_frames(1)
+            for _ in range(3):
+                take_step(*second)
+            run.log(loss=0.5)
+        assert [frame.loss for frame in transport.frames("main-2")] == [None, None, 0.5]
+
     def test_the_coming_step_can_be_named_too(self, training, transport):
         run, step = training
         run.log(loss=0.5, step=0)

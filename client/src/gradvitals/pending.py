@@ -43,8 +43,8 @@ class FrameStore(Protocol):
     def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
         """Take one frame; never waits. True when the sender should look at once."""
 
-    def amend(self, step: int, logged: LoggedValues) -> bool:
-        """Add values to the frame of ``step``; False when it is not held any more or was already taken."""
+    def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
+        """Add values to a monitor's frame of ``step``; False when it is not held any more or was already taken."""
 
     def take(self, flush: bool) -> Chunk | None:
         """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
@@ -179,18 +179,20 @@ class PendingFrames:
                 self._forget(oldest.lose_oldest("queue_full"))
             return was_empty or (not was_due and stream.is_due(entry.added))
 
-    def amend(self, step: int, logged: LoggedValues) -> bool:
-        """Add values to the frame of ``step``; False when it is not held any more or was already taken."""
+    def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
+        """Add values to a monitor's frame of ``step``; False when it is not held any more or was already taken."""
         with self._lock:
-            for stream in self._streams.values():
-                untaken = max(stream.taken - stream.first, 0)
-                index = bisect.bisect_left(stream.entries, step, lo=untaken, key=lambda entry: entry.frame.step)
-                if index < len(stream.entries) and (entry := stream.entries[index]).frame.step == step:
-                    if entry.logged is None:
-                        entry.logged = LoggedValues()
-                    entry.logged.merge(logged)
-                    return True
-        return False
+            stream = self._streams.get(monitor)
+            if stream is None:
+                return False
+            untaken = max(stream.taken - stream.first, 0)
+            index = bisect.bisect_left(stream.entries, step, lo=untaken, key=lambda entry: entry.frame.step)
+            if index == len(stream.entries) or (entry := stream.entries[index]).frame.step != step:
+                return False
+            if entry.logged is None:
+                entry.logged = LoggedValues()
+            entry.logged.merge(logged)
+            return True
 
     def take(self, flush: bool) -> Chunk | None:
         """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""

@@ -151,7 +151,7 @@ class Run:
         return monitor
 
     def log(self, values: Mapping[str, object] | None = None, /, *, step: int | None = None, **named: object) -> None:
-        """Log numbers, the loss as ``loss=``: before a step for that step, with ``step=`` for an earlier one.
+        """Log numbers, the loss as ``loss=``: before a step for that step, with ``step=`` for an earlier ``run.step``.
 
         Several values of a name within one step become their mean, in which NaN wins. A tensor on a device is read
         later, without waiting here. What cannot be kept is told once, never raised.
@@ -224,8 +224,13 @@ class Run:
                 self._announcer.say_once(f"log {name}", f"run.log: {error}")
         if step is None or operator.index(step) >= self.step:
             self._coming.merge(logged)
-        elif self._sender is not None and not self._sender.amend(operator.index(step), logged):
+        elif not self._amend({name: operator.index(step) for name in self._monitors}, logged):
             self._announcer.say_once("late", f"run.log(step={step}) came too late: that step was sent or never seen")
+
+    def _amend(self, steps: Mapping[str, int], logged: LoggedValues) -> bool:
+        """Add to the first of these monitors' steps that is still held: the first monitor's steps are the run's."""
+        sender = self._sender
+        return sender is not None and any(sender.amend(name, step, logged) for name, step in steps.items())
 
     def _take(self, sender: Sender, monitor: Monitor, frame: Frame) -> None:
         facts = self._attempt.monitors[monitor.name]
@@ -257,7 +262,8 @@ class Run:
             monitor.stop_recording()
         if self._sender is None:
             return
-        if self._coming and not self._sender.amend(self.step - 1, self._coming):
+        newest = {name: monitor.step - 1 for name, monitor in self._monitors.items()}
+        if self._coming and not self._amend(newest, self._coming):
             self._announcer.say("what was logged after the last step could not be kept: no step is left to join")
         self._attempt.state, self._attempt.exception = state, exception
         self._sender.close(timeout_seconds)

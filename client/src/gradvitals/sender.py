@@ -85,9 +85,9 @@ class Sender:
         if self._store.add(monitor, frame, logged):
             self._wake.set()
 
-    def amend(self, step: int, logged: LoggedValues) -> bool:
-        """Add logged values to the frame of ``step``; False when it was sent already."""
-        return self._store.amend(step, logged)
+    def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
+        """Add logged values to a monitor's frame of ``step``; False when it was sent already."""
+        return self._store.amend(monitor, step, logged)
 
     def beat(self) -> None:
         """Have the next heartbeat sent now, because the attempt's state has changed."""
