@@ -36,4 +36,8 @@ def report(name: str, title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _spell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return str(value)

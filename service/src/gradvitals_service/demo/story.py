@@ -73,9 +73,11 @@ def run_demo(
                 run_id = train(children, service, settings, training)
                 outcomes.append(read_outcome(reader, training.title, finished_run(reader, run_id)))
             print(f"\n{lay_out(outcomes, bold)}\n")
-            say(f"see both runs on the dashboard: {reader.login_link()}")
             shown = True
-            if not exit_when_done:
+            if exit_when_done:
+                say(f"both runs are kept; `gradvitals-service serve` shows them again at {reader.url}")
+            else:
+                say(f"see both runs on the dashboard: {reader.login_link()}")
                 say("serving until Ctrl-C")
                 service.wait()
                 raise DemoError(f"the service ended by itself:\n{tail(log)}")
