@@ -154,6 +154,16 @@ class TestAlert:
         assert "500" in row.error
         assert "s3cret" not in " ".join(str(getattr(row, column.key)) for column in Delivery.__table__.columns)
 
+    def test_is_for_new_events_and_not_for_the_end_of_an_old_one(self, make_service, make_receiver):
+        run = make_service().declare_run()
+        blow_up(run, 0)
+        alerting = make_service(alert=[make_receiver(200).url])
+        run.service = alerting
+        run.send(1, 30)
+        (event,) = alerting.get(f"{run.path}/events")["events"]
+        assert (event["status"], event["severity"]) == ("resolved", "critical")
+        assert deliveries(alerting) == []
+
     def test_is_not_sent_for_a_late_sync(self, make_service, make_receiver):
         service = make_service(alert=[make_receiver(200).url])
         run = service.declare_run()

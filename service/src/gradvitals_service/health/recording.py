@@ -1,4 +1,4 @@
-"""Turn what the detectors say into rows of events, and tell the outbox of the critical ones.
+"""Turn what the detectors say into rows of events, and say which of them somebody should hear of.
 
 An event's id follows from its stream, kind and first frame, so that no event comes twice, whatever is repeated. Each
 change of an event counts up its run's ``event_revision``. The caller holds the run's lock.
@@ -6,7 +6,7 @@ change of an event counts up its run's ``event_revision``. The caller holds the 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -27,6 +27,13 @@ MOST_MESSAGE = 1024
 _NAMESPACE = UUID("6f6c4a1e-5b0e-4d7c-9a55-3f1c2d9e8b70")
 
 
+class Change(NamedTuple):
+    """An event that opened, changed or resolved; ``became_critical`` is true once in its life."""
+
+    event: Event
+    became_critical: bool
+
+
 def event_id(key: StreamKey, kind: str, start_frame: int) -> UUID:
     """The same event has the same id, in every process and after every repeat."""
     return uuid5(_NAMESPACE, f"{key.run_id}/{key.attempt_id}/{key.monitor}/{kind}/{start_frame}")
@@ -42,8 +49,8 @@ def record(
     block: tuple[int, ChunkColumns],
     groups: Groups,
     now: datetime,
-) -> list[Event]:
-    """Write what changed; gives the changed events. ``block`` is the frames just seen, with the first one's index."""
+) -> list[Change]:
+    """Write what changed, and give it. ``block`` is the frames just seen, with the first one's index."""
     changed = []
     for update in updates:
         event = _find(session, key, attempt.rank, update)
@@ -53,6 +60,7 @@ def record(
         said = _what_is_said(update, groups.tensors_of(update.groups, row)[:MOST_LAYERS_NAMED])
         if all(getattr(event, name) == value for name, value in said.items()):
             continue
+        became_critical = event.severity != "critical" and update.severity == "critical"
         for name, value in said.items():
             setattr(event, name, value)
         run.event_revision += 1
@@ -60,7 +68,7 @@ def record(
         event.resolved_at = now if update.status == "resolved" else None
         session.add(event)
         session.flush()
-        changed.append(event)
+        changed.append(Change(event, became_critical))
     return changed
 
 

@@ -121,8 +121,8 @@ def _judge(
     session = transaction.session
     changed = record(session, run, attempt, key, updates, block=block, groups=watch.groups, now=transaction.now)
     transaction.remember(key, watch)
-    for event in changed:
-        if event.severity == "critical" and attempt.live:
+    for event, became_critical in changed:
+        if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
 

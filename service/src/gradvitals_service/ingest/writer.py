@@ -57,8 +57,7 @@ class Writer:
         self._one_run_a_transaction = bind.dialect.name == "postgresql"
         count = POSTGRESQL_THREADS if self._one_run_a_transaction else 1
         self._threads = [
-            _WriterThread(session_factory, channels, hub, self._one_run_a_transaction, MOST_QUEUED // count)
-            for _ in range(count)
+            _WriterThread(session_factory, channels, hub, self._one_run_a_transaction, 1 / count) for _ in range(count)
         ]
 
     def start(self) -> None:
@@ -94,7 +93,7 @@ class _WriterThread(threading.Thread):
         channels: Channels,
         hub: MessageSink,
         one_run_a_transaction: bool,
-        most_queued: int,
+        share: float,
     ) -> None:
         super().__init__(name="gradvitals-writer", daemon=True)
         self._session_factory = session_factory
@@ -102,7 +101,7 @@ class _WriterThread(threading.Thread):
         self._hub = hub
         self._one_run_a_transaction = one_run_a_transaction
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        self._most_queued = most_queued
+        self._most_queued, self._most_queued_bytes = int(MOST_QUEUED * share), int(MOST_QUEUED_BYTES * share)
         self._memory = Memory()
         self._lock = threading.Lock()  # guards the three below
         self._waiting = 0
@@ -114,7 +113,7 @@ class _WriterThread(threading.Thread):
         with self._lock:
             if self._closed:
                 raise OverloadedError("the service is stopping")
-            if self._waiting >= self._most_queued or self._waiting_bytes + item.size_bytes > MOST_QUEUED_BYTES:
+            if self._waiting >= self._most_queued or self._waiting_bytes + item.size_bytes > self._most_queued_bytes:
                 raise OverloadedError("more is waiting to be written than fits; try again")
             self._waiting += 1
             self._waiting_bytes += item.size_bytes

@@ -41,15 +41,15 @@ LayoutIdPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 async def declare_run(run_id: UUID, request: Request) -> RunDeclared:
     """Make a run, or replace what its client says about it."""
     new = await read_json(request, RunDeclaration)
-    for field in ("config", "links", "versions"):
-        check_storable(field, getattr(new, field))
+    await run_in_threadpool(_check_storable, new)
     project_id = await run_in_threadpool(project_for, request.app.state.session_factory, new.project)
 
     def work(transaction: Transaction) -> None:
         queries.declare_run(transaction.session, run_id, project_id, new, transaction.now)
         transaction.publish({"type": "run", "run_id": str(run_id)})
 
-    await asyncio.wrap_future(request.app.state.writer.submit(Item(run_id, work)))
+    size_bytes = len(await request.body())
+    await asyncio.wrap_future(request.app.state.writer.submit(Item(run_id, work, size_bytes)))
     return RunDeclared(run_id=run_id, wire_versions=WIRE_VERSIONS)
 
 
@@ -82,6 +82,11 @@ async def declare_layout(run_id: UUID, layout_id: LayoutIdPath, request: Request
 def read_run(run_id: UUID, session: SessionDep, moment: MomentDep) -> WireJSONResponse:
     """Everything about one run but its frames."""
     return WireJSONResponse(read_run_detail(session, run_id, moment))
+
+
+def _check_storable(new: RunDeclaration) -> None:
+    for field in ("config", "links", "versions"):
+        check_storable(field, getattr(new, field))
 
 
 def _take_heartbeat(
