@@ -81,17 +81,16 @@ def descend(max_norm: float | None, *, project: str = "error-surface", mode: str
 
     name = "descent, not clipped" if max_norm is None else f"descent, clipped at {max_norm:g}"
     config = {"lr": LEARNING_RATE, "max_norm": max_norm, "w": START_W, "b": START_B}
-    run = gradvitals.init(project=project, name=name, config=config, mode=mode)
-    run.watch(model, optimizer, max_norm=max_norm)
-    for _ in range(ITERATIONS):
-        error = model()
-        optimizer.zero_grad()
-        error.backward()
-        points.append((model.w.item(), model.b.item(), error.item()))
-        norms.append(gradient_norm(model))
-        run.log(loss=error, w=model.w, b=model.b)
-        optimizer.step()
-    run.finish()
+    with gradvitals.init(project=project, name=name, config=config, mode=mode) as run:
+        run.watch(model, optimizer, max_norm=max_norm)
+        for _ in range(ITERATIONS):
+            error = model()
+            optimizer.zero_grad()
+            error.backward()
+            points.append((model.w.item(), model.b.item(), error.item()))
+            norms.append(gradient_norm(model))
+            run.log(loss=error, w=model.w, b=model.b)
+            optimizer.step()
 
     points.append((model.w.item(), model.b.item(), model().item()))
     w, b, errors = np.array(points).T

@@ -118,29 +118,27 @@ def train(
 
     name = name or ("gru, not clipped" if max_norm is None else f"gru, clipped at {max_norm:g}")
     config = {"seed": seed, "max_norm": max_norm, "peak_lr": PEAK_LEARNING_RATE, "batch_size": BATCH_SIZE}
-    run = gradvitals.init(project=project, name=name, config=config, mode=mode, url=url)
-    monitor = run.watch(model, optimizer, max_norm=max_norm)  # clips and measures inside optimizer.step()
+    with gradvitals.init(project=project, name=name, config=config, mode=mode, url=url) as run:
+        monitor = run.watch(model, optimizer, max_norm=max_norm)  # clips and measures inside optimizer.step()
 
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
-        pairs, sums = make_batch(seed, step)
-        loss = nn.functional.mse_loss(model(pairs), sums)
-        optimizer.zero_grad()
-        loss.backward()
-        run.log(loss=loss)
-        optimizer.step()
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps)
+            pairs, sums = make_batch(seed, step)
+            loss = nn.functional.mse_loss(model(pairs), sums)
+            optimizer.zero_grad()
+            loss.backward()
+            run.log(loss=loss)
+            optimizer.step()
 
-        frame = monitor.last or {}
-        result.losses.append(loss.item())
-        result.global_norms.append(frame.get("global_norm", math.nan))
-        if on_step is not None:
-            on_step(step, result.losses[-1], result.global_norms[-1], frame.get("clip_coefficient", 1.0) < 1.0)
-        if not any(math.isfinite(value) for value in result.losses[-GIVE_UP_AFTER:]):
-            result.lost_at = step - GIVE_UP_AFTER + 1
-            break
-
-    run.finish()
+            frame = monitor.last or {}
+            result.losses.append(loss.item())
+            result.global_norms.append(frame.get("global_norm", math.nan))
+            if on_step is not None:
+                on_step(step, result.losses[-1], result.global_norms[-1], frame.get("clip_coefficient", 1.0) < 1.0)
+            if not any(math.isfinite(value) for value in result.losses[-GIVE_UP_AFTER:]):
+                result.lost_at = step - GIVE_UP_AFTER + 1
+                break
     return result
 
 

@@ -147,9 +147,12 @@ class MemoryTransport:
         for lost in chunk.lost:
             if lost.first > count:
                 raise OutOfOrderError(f"the stream has {count} frames, not {lost.first}", start)
-            if lost.first + lost.n > count:
-                taken.append(replace(lost, first=count, n=lost.first + lost.n - count))
-                count = lost.first + lost.n
+            end = lost.first + lost.n
+            if end > count:
+                if lost.first < count:  # a part of the range is here; the first step of the rest is not known
+                    lost = replace(lost, first=count, n=end - count, first_step=None)
+                taken.append(lost)
+                count = end
         if chunk.first > count:
             raise OutOfOrderError(f"the stream has {count} frames, not {chunk.first}", start)
         new = chunk.frames[count - chunk.first :]
