@@ -185,6 +185,13 @@ class TestWhatIsLeftAlone:
         assert not gradient_norms([torch.ones(3, requires_grad=True)]).global_norm.requires_grad
 
 
+def test_a_default_device_makes_no_difference():
+    gradients = [torch.full((2048,), 3.0), torch.full((2048,), 4.0)]
+    with torch.device("meta"):  # as torch.set_default_device does for the whole script
+        norms = gradient_norms(gradients)
+    assert norms.global_norm.item() == pytest.approx(5 * 2048**0.5)
+
+
 def test_a_tied_weight_counts_once():
     weight = torch.ones(2)
     assert len(distinct([weight, torch.ones(2), weight])) == 2

@@ -95,7 +95,7 @@ def _block_norms(blocks: list[Tensor], p: float) -> Tensor:
     dtype = blocks[0].dtype
     if dtype in HALF:
         blocks = [piece for block in blocks for piece in torch.split(block, ROWS_JOINED)]
-    joined = torch.empty(ROWS_JOINED, ROW, dtype=_precise(dtype) or dtype)
+    joined = torch.empty(ROWS_JOINED, ROW, dtype=_precise(dtype) or dtype, device="cpu")
     norms: list[Tensor] = []
     for batch in _batches(blocks):
         rows = batch[0]

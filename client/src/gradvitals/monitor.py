@@ -178,7 +178,7 @@ class Monitor:
     def _clip_and_record_(self, *, first_evaluation: bool) -> Tensor:
         """Clip, and make a frame of a step's first evaluation. Raises nothing but what the policy asks for."""
         started = self._overhead.begin()
-        global_norm, refusal, done = torch.tensor(math.nan), None, False
+        global_norm, refusal, done = torch.tensor(math.nan, device="cpu"), None, False
         try:
             gradients, norms = self._measure()
             global_norm = norms.global_norm

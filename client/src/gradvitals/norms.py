@@ -71,9 +71,9 @@ def gradient_norms(gradients: Sequence[Tensor | None], norm_type: float = 2.0) -
         global_norm = norm_of_norms(norms, p)
         # As in torch, float32 gradients are clipped in float32, unless a finite norm would become infinite.
         double = double or FLOAT32_MAX < global_norm < torch.inf
-        return GradientNorms(
-            torch.from_numpy(norms), torch.tensor(global_norm, dtype=torch.float64 if double else torch.float32), p
-        )
+        dtype = torch.float64 if double else torch.float32
+        # The device is named, since a script may have set a default one.
+        return GradientNorms(torch.from_numpy(norms), torch.tensor(global_norm, dtype=dtype, device="cpu"), p)
 
     device = next(iter(groups))[0]
     layer_norms = torch.zeros(len(gradients), dtype=torch.float64 if double else torch.float32, device=device)
