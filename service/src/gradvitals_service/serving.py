@@ -20,6 +20,7 @@ from gradvitals_service.app import create_app
 from gradvitals_service.auth.routes import login_url
 from gradvitals_service.auth.tokens import Tokens, write_private
 from gradvitals_service.database import make_engine
+from gradvitals_service.filesystems import MOUNTS, network_filesystem
 from gradvitals_service.settings import Settings
 
 SHUTDOWN_SECONDS = 5
@@ -62,13 +63,21 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def hold_database(database_url: str) -> Iterator[None]:
-    """SQLite serves one process: a lock beside the file keeps a second service away, and ends with this process."""
+def hold_database(database_url: str, mounts: Path = MOUNTS) -> Iterator[None]:
+    """SQLite serves one process: a lock beside the file keeps a second service away, and ends with this process.
+
+    ``mounts`` is where the kernel lists file systems; SQLite is refused on one that lies across a network.
+    """
     path = sqlite_path(database_url)
     if path is None:
         yield
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if kind := network_filesystem(path.parent, mounts):
+        raise CannotServeError(
+            f"the database {path} would lie on {kind}, a network file system, where SQLite can lose what it stored; "
+            "name a file on a local disk with --database-url sqlite:////path/file.db, or use PostgreSQL"
+        )
     with path.with_name(f"{path.name}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from service.speaking import CHUNK_TYPE, LAYERS, ServiceUnderTest, Speaker
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from wire import golden
 
 from gradvitals_service.ingest.models import Gap, Stream
@@ -82,6 +82,18 @@ def test_streams_of_the_longest_gaps_can_still_be_counted_together(service: Serv
         run.send(0, 0, monitor=monitor, lost=[most])
     shown = service.get(run.path)
     assert (shown["frames"], shown["lost"]) == (0, 2**64 - 2)
+
+
+def test_a_runs_config_is_not_read_for_each_chunk(service: ServiceUnderTest) -> None:
+    run = service.declare_run(config={"lr": 0.5})
+    run.send(0, 3)
+    statements: list[str] = []
+    event.listen(service.app.state.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    run.send(3, 3)
+    service.get(f"{run.path}/series")
+    assert len(statements) > 3
+    assert [statement for statement in statements if "config" in statement] == []
+    assert service.get(run.path)["config"] == {"lr": 0.5}
 
 
 def test_each_monitor_and_each_attempt_is_a_stream_of_its_own(service: ServiceUnderTest) -> None:

@@ -86,10 +86,11 @@ async def _read_due(summaries: Summaries, pacer: Pacer, now: float) -> list[str]
 
 
 def tell(message: Message) -> ServerSentEvent:
-    """Write one message of the hub, an event or frames."""
-    if message["type"] == "event":
-        return ServerSentEvent(event="event", raw_data=encode(message["event"]).decode())
-    return ServerSentEvent(event="frames", raw_data=encode(frames_as_json(message)).decode())
+    """Write one message of the hub, an event or frames; encoded by the first page that is told, kept for the others."""
+    kind = message["type"]
+    if "json" not in message:
+        message["json"] = encode(message["event"] if kind == "event" else frames_as_json(message)).decode()
+    return ServerSentEvent(event=kind, raw_data=message["json"])
 
 
 def frames_as_json(message: Message) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, false, func, literal_column, not_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gradvitals_service.health.queries import worst_open_events
 from gradvitals_service.projects.models import Project
@@ -88,10 +88,9 @@ def find_project(session: Session, name: str) -> UUID | None:
 
 
 def _summaries() -> Select[Run, str, Any]:
-    """Runs with their project's name and how urgent they are; a run's config may be large and stays behind."""
+    """Runs with their project's name and how urgent they are."""
     statement = select(Run, Project.name.label("project"), _urgency.label("urgency")).join(Project)
-    statement = statement.outerjoin(_worst, _worst.c.run_id == Run.run_id)
-    return statement.options(defer(Run.config), defer(Run.links), defer(Run.versions))
+    return statement.outerjoin(_worst, _worst.c.run_id == Run.run_id)
 
 
 def _scope(asked: Filter) -> list[ColumnElement[bool]]:

@@ -25,9 +25,10 @@ class Run(Base):
     owner: Mapped[str | None] = mapped_column(String(512))
     group_name: Mapped[str | None] = mapped_column(String(512))
     tags: Mapped[JSONStrings]
-    config: Mapped[JSONObject]
-    links: Mapped[JSONObject]
-    versions: Mapped[JSONObject]
+    # May be megabytes, and every chunk locks this row: read only where they are shown.
+    config: Mapped[JSONObject] = mapped_column(deferred=True, deferred_group="declared")
+    links: Mapped[JSONObject] = mapped_column(deferred=True, deferred_group="declared")
+    versions: Mapped[JSONObject] = mapped_column(deferred=True, deferred_group="declared")
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(16))  # as declared; "unreachable" is worked out when read
