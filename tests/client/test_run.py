@@ -16,6 +16,7 @@ from torch import nn
 import gradvitals
 from gradvitals import ConfigurationError, MemoryTransport
 from gradvitals.frames import FLAG_NON_FINITE, FLAG_SEAM
+from gradvitals.run import close_open_runs
 
 
 @pytest.fixture(autouse=True)
@@ -307,6 +308,21 @@ class TestTheEnd:
         take_step(model, optimizer)
         assert model.weight.grad.norm().item() == pytest.approx(1.0)
         assert transport.frames() == []
+
+    def test_at_the_interpreters_end_one_hanging_service_holds_up_no_other_run(self, transport):
+        class Hanging(MemoryTransport):
+            released = threading.Event()
+
+            def declare_run(self, run_id, body):
+                self.released.wait(10)
+                return super().declare_run(run_id, body)
+
+        for _ in range(8):  # runs are ended in no particular order
+            gradvitals.init(url=Hanging())
+        gradvitals.init(url=transport)
+        close_open_runs("finished", None, 1.0)
+        Hanging.released.set()
+        assert self.end(transport)["state"] == "finished"
 
     def test_a_pause_is_told_while_it_lasts(self, transport):
         run = gradvitals.init(url=transport)

@@ -254,8 +254,12 @@ class Run:
             self._sender.beat()
 
     def _finish(self, state: str, exception: str | None, timeout_seconds: float) -> None:
-        if self._finished:
-            return
+        if not self._finished:
+            self._end(state, exception)
+            self._wait(timeout_seconds)
+
+    def _end(self, state: str, exception: str | None) -> None:
+        """Take nothing more, and have the sender deliver what is left."""
         self._finished = True
         _open_runs.discard(self)
         for monitor in self._monitors.values():
@@ -266,8 +270,13 @@ class Run:
         if self._coming and not self._amend(newest, self._coming):
             self._announcer.say("what was logged after the last step could not be kept: no step is left to join")
         self._attempt.state, self._attempt.exception = state, exception
-        self._sender.close(timeout_seconds)
-        self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
+        self._sender.begin_close()
+
+    def _wait(self, timeout_seconds: float) -> None:
+        """Wait until all is delivered, and say how it went."""
+        if self._sender is not None:
+            self._sender.close(timeout_seconds)
+            self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
 
     def _abandon(self) -> None:
         """In a forked child: clip, but send and print nothing, and let another run watch the optimizers."""
@@ -297,8 +306,11 @@ def _unsent_copy(declaration: RunDeclaration, attempt: Attempt, first_step: int)
 def close_open_runs(state: str, exception: str | None, timeout_seconds: float) -> None:
     """Finish every run that is still open, as the interpreter does at its end; all of them within one timeout."""
     deadline = time.monotonic() + timeout_seconds
-    for run in list(_open_runs):
-        run._finish(state, exception, max(deadline - time.monotonic(), 0.0))
+    runs = list(_open_runs)
+    for run in runs:  # all of them before any wait, since one may hang
+        run._end(state, exception)
+    for run in runs:
+        run._wait(max(deadline - time.monotonic(), 0.0))
 
 
 def _abandon_open_runs() -> None:

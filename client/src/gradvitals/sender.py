@@ -94,13 +94,17 @@ class Sender:
         self._heartbeat_at = -math.inf
         self._wake.set()
 
+    def begin_close(self) -> None:
+        """Have what is left delivered and the service told the end, without waiting for it."""
+        self._closing.set()
+        self._wake.set()
+
     def close(self, timeout_seconds: float) -> bool:
         """Deliver what is left and tell the service the end; True when that happened within the timeout.
 
         What is not delivered by then is still tried for as long as the process lives.
         """
-        self._closing.set()
-        self._wake.set()
+        self.begin_close()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
         return self._delivered.is_set()
