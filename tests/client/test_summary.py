@@ -1,12 +1,14 @@
-"""The line that a run ends with."""
+"""The lines that measuring begins and ends with."""
 
 from __future__ import annotations
 
 import math
 
+import pytest
 from client.building import frame
 
-from gradvitals.summary import Summary
+from gradvitals.declarations import WatchedFacts
+from gradvitals.summary import Summary, describe_watch
 
 
 def test_steps_clips_the_largest_norm_and_events():
@@ -30,3 +32,17 @@ def test_a_norm_that_is_not_finite_is_counted_and_is_not_the_largest():
 
 def test_a_run_without_steps():
     assert Summary().line(0) == "no step was seen"
+
+
+@pytest.mark.parametrize(
+    ("max_norm", "clip_value", "line"),
+    [
+        (1.0, None, "clipping 2 layers of main (SGD) with max_norm=1: remove your own clipping, or this one by "
+                    "leaving out max_norm"),
+        (None, 0.5, "clipping 2 layers of main (SGD) with clip_value=0.5: remove your own clipping, or this one by "
+                    "leaving out clip_value"),
+        (math.inf, None, "measuring 2 layers of main (SGD); gradients are not clipped"),
+    ],
+)  # fmt: skip
+def test_a_watched_optimizer_is_told_with_its_limit(max_norm, clip_value, line):
+    assert describe_watch("main", 2, WatchedFacts("SGD", 2.0, clip_value, max_norm)) == line

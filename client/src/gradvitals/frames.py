@@ -98,6 +98,21 @@ class Frame:
     non_finite: list[tuple[int, int, int]] | None = None  # (layer, count of NaN, count of Inf)
     batch_id: str | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """What was measured, for a training loop to look at: ``layer_norms`` by the layer's name."""
+        names = (layer.name for layer in self.layout.layers)
+        return {
+            "step": self.step,
+            "time": self.time,
+            "global_norm": self.global_norm,
+            "clip_coefficient": self.clip_coefficient,
+            "max_norm": self.max_norm,
+            "lr": self.lr,
+            "loss_scale": self.loss_scale,
+            "flags": self.flags,
+            "layer_norms": dict(zip(names, self.layer_norms.tolist(), strict=True)),
+        }
+
     @property
     def nbytes(self) -> int:
         """About how much memory this frame holds; the bound on what is kept for sending is in these bytes."""

@@ -1,7 +1,7 @@
 """Turn the steps of one optimizer into frames, and clip its gradients on the way.
 
 A Monitor belongs to the thread that trains. Clipping comes first: whatever fails here, gradients that were to be
-clipped are clipped, by torch if need be, and training goes on. A device is waited for once a step, in ``_read``.
+clipped are clipped, by torch if need be, and training goes on. A device is waited for once a step, in ``_record``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -34,6 +32,7 @@ from gradvitals.layers import Selection, WatchedParameters, require_watchable
 from gradvitals.non_finite import count_non_finite, name_non_finite
 from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms
 from gradvitals.overhead import Overhead
+from gradvitals.read_back import read_together
 from gradvitals.step_hook import StepHook, with_hooks
 
 _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
@@ -128,21 +127,7 @@ class Monitor:
     @property
     def last(self) -> dict[str, Any] | None:
         """The newest frame as a dict, with ``layer_norms`` by layer name; None before the first step."""
-        frame = self._last
-        if frame is None:
-            return None
-        names = (layer.name for layer in frame.layout.layers)
-        return {
-            "step": frame.step,
-            "time": frame.time,
-            "global_norm": frame.global_norm,
-            "clip_coefficient": frame.clip_coefficient,
-            "max_norm": frame.max_norm,
-            "lr": frame.lr,
-            "loss_scale": frame.loss_scale,
-            "flags": frame.flags,
-            "layer_norms": dict(zip(names, frame.layer_norms.tolist(), strict=True)),
-        }
+        return None if self._last is None else self._last.as_dict()
 
     @property
     def overhead(self) -> float:
@@ -251,7 +236,7 @@ class Monitor:
         if self._frames % PARAM_NORMS_EVERY == 0:
             weights = self._measured(gradient_norms(self._watched.parameters, self.norm_type).layer_norms)
         lr = self._optimizer.param_groups[0].get("lr", math.nan)
-        layers, numbers, lrs, scales, found, weight_values = _read(
+        layers, numbers, lrs, scales, found, weight_values = read_together(
             self._measured(clip.norms.layer_norms),
             torch.stack([clip.norms.global_norm, clip.clip_coefficient]),
             lr,
@@ -329,15 +314,3 @@ def _refuse_what_comes_later(group_by: object, scaler: object, on_non_finite: st
             "scaler is not supported yet: leave it out. Norms and clipping are right under a GradScaler, but a step "
             "that it skips is not seen"
         )
-
-
-def _read(*values: Tensor | float) -> list[npt.NDArray[Any]]:
-    """Bring values to the host together, each as a vector: the one place that waits for a device, once a step."""
-    tensors = [value.detach().reshape(-1) for value in values if isinstance(value, Tensor)]
-    elsewhere = [tensor.device for tensor in tensors if not tensor.is_cpu]
-    if elsewhere:
-        dtype = torch.float32 if elsewhere[0].type == "mps" else torch.float64
-        together = torch.cat([tensor.to(elsewhere[0], dtype) for tensor in tensors]).cpu()
-        tensors = list(torch.split(together, [tensor.numel() for tensor in tensors]))
-    pieces = iter(tensors)
-    return [next(pieces).numpy() if isinstance(value, Tensor) else np.array([value]) for value in values]

@@ -6,7 +6,6 @@ before ``finish``. The training thread owns everything in this file; the sender'
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 import time
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gradvitals.announce import Announcer, counted
+from gradvitals.announce import Announcer
 from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import FLAG_SEAM, Frame
@@ -23,7 +22,7 @@ from gradvitals.logged import LOSS, LoggedValues
 from gradvitals.route import OfflineRoute, Route
 from gradvitals.sender import Sender
 from gradvitals.settings import clean_name
-from gradvitals.summary import Summary
+from gradvitals.summary import Summary, describe_watch
 
 if TYPE_CHECKING:
     from torch import nn, optim
@@ -147,7 +146,7 @@ class Run:
         self._monitors[name] = monitor
         facts = WatchedFacts(type(optimizer).__name__, monitor.norm_type, monitor.clip_value, monitor.max_norm)
         self._attempt.monitors = {**self._attempt.monitors, name: facts}
-        self._announcer.say(_describe(name, len(monitor.layout.layers), facts))
+        self._announcer.say(describe_watch(name, len(monitor.layout.layers), facts))
         return monitor
 
     def log(self, values: Mapping[str, object] | None = None, /, *, step: int | None = None, **named: object) -> None:
@@ -284,17 +283,6 @@ class Run:
         self._sender = None
         for monitor in self._monitors.values():
             monitor.stop_recording()
-
-
-def _describe(monitor: str, layers: int, facts: WatchedFacts) -> str:
-    what = f"{counted(layers, 'layer')} of {monitor} ({facts.optimizer})"
-    if facts.max_norm is not None and not math.isinf(facts.max_norm):
-        limit = f"max_norm={facts.max_norm:g}"
-    elif facts.clip_value is not None:
-        limit = f"clip_value={facts.clip_value:g}"
-    else:
-        return f"measuring {what}; gradients are not clipped"
-    return f"clipping {what} with {limit}: remove your own clipping, or this one by leaving out {limit.split('=')[0]}"
 
 
 def _unsent_copy(declaration: RunDeclaration, attempt: Attempt, first_step: int) -> Run:

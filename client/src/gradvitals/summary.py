@@ -1,4 +1,4 @@
-"""Count what a run measured, for the one line that it ends with."""
+"""What a person is told of a run's measuring: one line when it begins, one with the counts when it ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gradvitals.announce import counted
+from gradvitals.declarations import WatchedFacts
 from gradvitals.frames import Frame
 
 
@@ -39,3 +40,15 @@ class Summary:
             parts.append(f"{self.non_finite:,} non-finite")
         parts.append(counted(events, "event") if events else "no events")
         return ", ".join(parts)
+
+
+def describe_watch(monitor: str, layers: int, facts: WatchedFacts) -> str:
+    """``clipping 6 layers of main (SGD) with max_norm=1: ...``, with the way to turn it off."""
+    what = f"{counted(layers, 'layer')} of {monitor} ({facts.optimizer})"
+    if facts.max_norm is not None and not math.isinf(facts.max_norm):
+        limit = f"max_norm={facts.max_norm:g}"
+    elif facts.clip_value is not None:
+        limit = f"clip_value={facts.clip_value:g}"
+    else:
+        return f"measuring {what}; gradients are not clipped"
+    return f"clipping {what} with {limit}: remove your own clipping, or this one by leaving out {limit.split('=')[0]}"
