@@ -154,6 +154,7 @@ def run_server(app: FastAPI, listener: socket.socket) -> None:
     """Serve on the listener; Ctrl-C and SIGTERM end it in order."""
     config = uvicorn.Config(
         app,
+        http="h11",  # the parser that can bound headers
         log_config=None,
         access_log=False,  # a line a heartbeat tells nobody anything, and login codes stand in query strings
         server_header=False,
