@@ -84,7 +84,11 @@ def test_a_password_in_an_address_is_left_out():
     assert clean_config({"db": "postgres://ada:hunter2@host/x"}) == {"db": "postgres://[redacted]@host/x"}
 
 
+def test_a_password_in_a_link_is_not_sent():
+    assert clean_links({"wandb": "https://ada:hunter2@w.example"}) == {"wandb": "https://[redacted]@w.example"}
+
+
 def test_links_are_addresses_that_a_page_may_show():
-    assert clean_links({"wandb": "https://w.example/1", "evil": "javascript:alert(1)"}) == {
+    assert clean_links({"wandb": "https://w.example/1", "evil": "javascript:alert(1)", "broken": "http://[x"}) == {
         "wandb": "https://w.example/1"
     }

@@ -97,6 +97,14 @@ class TestFrames:
         assert len(transport.frames()) == 1
         assert "watched already, as main" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("limit", [np.float32(0.5), torch.tensor(0.5), "0.5"])
+    def test_a_limit_of_any_kind_is_told_as_a_number(self, transport, limit):
+        with gradvitals.init(url=transport) as run:
+            run.watch(*model_with_gradient(), clip_value=limit)
+            run.watch(*model_with_gradient(), max_norm=limit)
+        (body,) = transport.attempts.values()
+        assert type(body["monitors"]["main"]["clip_value"]) is type(body["monitors"]["main-2"]["max_norm"]) is float
+
     def test_two_monitors_cannot_share_a_name(self, transport):
         with gradvitals.init(url=transport) as run:
             run.watch(*model_with_gradient(), name="critic")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gradvitals.errors import ConfigurationError
 from gradvitals.frames import wire_text
 from gradvitals.settings import clean_name
 
@@ -60,11 +61,9 @@ def clean_config(config: object) -> dict[str, Any]:
 
 def clean_links(links: Mapping[str, str] | None) -> dict[str, str]:
     """Links to other pages about the run; only http and https ones, since a page will show them."""
-    return {
-        clean_name("links", str(name)): str(url)[:TEXT_CHARACTERS]
-        for name, url in (links or {}).items()
-        if urlsplit(str(url)).scheme in ("http", "https")
-    }
+    if links is not None and not isinstance(links, Mapping):
+        raise ConfigurationError(f"links is {links!r}, expected addresses by their names")
+    return {clean_name("links", str(name)): _text(str(url)) for name, url in (links or {}).items() if _is_web(str(url))}
 
 
 def looks_secret(key: str) -> bool:
@@ -73,6 +72,13 @@ def looks_secret(key: str) -> bool:
     if _SECRET_WORDS.intersection(words) or _SECRET_PAIRS.intersection(itertools.pairwise(words)):
         return True
     return "token" in words and not _SPECIAL_TOKENS.intersection(words)
+
+
+def _is_web(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 def _clean(value: object, depth: int) -> Any:

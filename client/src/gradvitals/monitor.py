@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradvitals.already_clipped import AlreadyClipped
-from gradvitals.clipping import Clip, ObserveOnly, choose_strategy
+from gradvitals.clipping import Clip, ClipByValue, ObserveOnly, choose_strategy
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
 from gradvitals.frames import (
     FLAG_ALREADY_CLIPPED,
@@ -77,9 +77,9 @@ class Monitor:
         _refuse_what_comes_later(group_by, scaler, on_non_finite)
         self.name = name
         self.norm_type = as_norm_type(norm_type)
-        self.clip_value = clip_value
         self.step = step  # of the coming frame
         self._strategy = choose_strategy(max_norm, clip_value, norm_type)
+        self.clip_value = self._strategy.clip_value if isinstance(self._strategy, ClipByValue) else None
         self._selection = Selection.of(include, exclude)
         self._watched = WatchedParameters(model, optimizer, self._selection)
         if not self._watched.layout.layers:

@@ -53,6 +53,8 @@ def init(
     ``run_id`` and, as ``step``, the number of its first step. ``mode`` is online, offline or disabled; it clips in
     each. ``url`` is where to send; in tests it may be a transport such as MemoryTransport.
     """
+    if not (url is None or isinstance(url, str) or hasattr(url, "send_chunk")):
+        raise ConfigurationError(f"url is {url!r}, expected an address such as http://127.0.0.1:8765 or a transport")
     settings = read_settings(project=project, mode=mode, url=url if isinstance(url, str) else None)
     first_step = _check_step(step)
     started_at = time.time()
@@ -128,8 +130,8 @@ def _check_step(step: int) -> int:
 
 
 def _check_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(tags, str):
-        raise ConfigurationError(f"tags is {tags!r}, expected several strings such as [{tags!r}]")
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise ConfigurationError(f"tags is {tags!r}, expected several strings such as ['sweep']")
     found = tuple(dict.fromkeys(clean_name("tags", tag) for tag in tags))
     if len(found) > TAGS:
         raise ConfigurationError(f"tags has {len(found)} entries, at most {TAGS} are kept")
