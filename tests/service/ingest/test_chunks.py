@@ -195,6 +195,17 @@ class TestTheNewestFigures:
         run.send(2, 1, loss=[math.nan], flags=[0])
         assert service.get(run.path)["loss"] == 3.0
 
+    def test_what_an_attempt_sends_after_its_successor_does_not_change_them(self, service: ServiceUnderTest) -> None:
+        run = service.declare_run()
+        run.send(0, 10)
+        later = Speaker(service, run.run_id)
+        later.heartbeat(started_at=1_790_000_100.0, resumed_from_step=8)
+        later.send(0, 4, step=[8, 9, 10, 11])
+        run.send(10, 1, global_norm=[7.0])
+        shown = service.get(run.path)
+        assert (shown["last_step"], shown["global_norm"]) == (11, 5.0)
+        assert shown["sparkline"]["step"] == list(range(12))
+
     def test_a_rank_other_than_0_does_not_change_them(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()
         run.send(0, 1)

@@ -152,11 +152,13 @@ def _advance(
 
 
 def _update_figures(run: Run, attempt: Attempt, monitor: str, frames: ChunkColumns) -> None:
-    """Keep the newest figures beside the run: those of rank 0 and of the monitor that reported first."""
+    """Keep the newest figures beside the run: those of rank 0's newest attempt, of the monitor that reported first."""
     if attempt.rank != 0:
         return
+    started_at = attempt.started_at.timestamp()
     sparkline = Sparkline.from_bytes(run.sparkline, monitor)
-    if sparkline.monitor == monitor:
+    if sparkline.monitor == monitor and started_at >= sparkline.started_at:
+        sparkline.started_at = started_at
         sparkline.observe(monitor, frames.columns["step"], frames.columns["global_norm"])
         run.sparkline = sparkline.to_bytes()
         _set_figures(run, frames)

@@ -39,6 +39,7 @@ class Sparkline(msgspec.Struct, array_like=True):
     size: int = 1
     last_step: int = -1
     buckets: list[Bucket] = []  # msgspec copies it for each instance
+    started_at: float = 0.0  # when the newest attempt in it was started
 
     def observe(self, monitor: str, step: NDArray[np.int64], global_norm: NDArray[np.floating[Any]]) -> None:
         """Add a block of frames; a step that was here before means a resume, and the newer frames win."""
