@@ -43,6 +43,7 @@ class Rude:
         ({"lr": np.float64(0.5), "n": np.int64(3), "t": torch.tensor(2.0)}, {"lr": 0.5, "n": 3, "t": 2.0}),
         ({"clip": math.inf, "nothing": math.nan}, {"clip": "Infinity", "nothing": "NaN"}),
         ({"seed": 2**70}, {"seed": str(2**70)}),
+        ({"key": 10**5000}, {"key": "<int>"}),  # Python refuses to write it out
         ({3: "three", "text": "a\0b\ud800"}, {"3": "three", "text": "a\ufffdb?"}),
         ({"model": Rude()}, {"model": "<Rude>"}),
         ([1, 2], {"config": [1, 2]}),
@@ -62,6 +63,15 @@ def test_a_config_that_holds_itself_ends():
 def test_a_large_config_is_cut():
     assert len(clean_config({str(key): 1 for key in range(5000)})) == 1000
     assert len(clean_config({"text": "x" * 100_000})["text"]) == 4096
+
+
+@pytest.mark.parametrize("leaf", [1, "x" * 4000, "\x01" * 4000])
+def test_a_config_of_many_levels_is_cut_to_what_the_service_takes(leaf):
+    wide = {str(key): leaf for key in range(1000)}
+    config = {"lr": 0.5, **{f"table {k}": [wide] * 1000 for k in range(900)}}  # 900 million values
+    cleaned = clean_config(config)
+    assert cleaned["lr"] == 0.5
+    assert len(msgspec.json.encode(cleaned)) < 4 << 20
 
 
 @pytest.mark.parametrize(
