@@ -19,6 +19,17 @@ def test_every_setting_of_the_service_is_in_the_settings_page() -> None:
     assert [name for name in Settings.model_fields if f"GRADVITALS_SERVICE_{name.upper()}" not in page] == []
 
 
+def test_the_settings_page_offers_nothing_that_the_service_does_not_have() -> None:
+    from gradvitals_service.settings import Settings
+
+    page = (ROOT / "docs" / "settings.md").read_text()
+    named = set(re.findall(r"GRADVITALS_SERVICE_([A-Z_]+)", page))
+    assert named == {name.upper() for name in Settings.model_fields}
+    serve = [sys.executable, "-m", "gradvitals_service.cli", "serve", "--help"]
+    options = set(re.findall(r"--[a-z-]+", subprocess.run(serve, capture_output=True, text=True).stdout))
+    assert set(re.findall(r"--[a-z-]+[a-z]", page)) == options - {"--help", "--workers"}
+
+
 def test_every_variable_that_the_client_reads_is_in_the_settings_page() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     sources = "".join(path.read_text() for path in (ROOT / "client" / "src").rglob("*.py"))

@@ -53,8 +53,7 @@ def test_a_group_is_frozen_only_when_all_of_its_tensors_are():
     assert groups((False, True, False, False)).trainable.tolist() == [True, False]
 
 
-def test_groups_are_named_by_module_and_by_tensor():
-    assert groups().names_of([1, 0]) == ["head", "conv"]
+def test_groups_are_named_by_their_tensors():
     assert groups().tensors_of([1, 0]) == ["head.weight", "conv.weight", "conv.bias", "conv.scale"]
 
 

@@ -13,6 +13,7 @@ from gradvitals_service.dashboard.queries import Filter, Position
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.health.queries import newest_events, open_events
 from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.projects.queries import find_project
 from gradvitals_service.runs.models import Run
 from gradvitals_service.runs.schemas import RunSummary
 from gradvitals_service.runs.standing import URGENCIES, Moment
@@ -25,7 +26,7 @@ def read_overview(session: Session, asked: Filter, moment: Moment, limit: int, c
     """What ``GET /api/v1/dashboard`` answers."""
     after = None if cursor is None else decode_cursor(cursor)
     rows = queries.list_runs(session, asked, moment, limit + 1, after)
-    project_id = None if asked.project is None else queries.find_project(session, asked.project)
+    project_id = None if asked.project is None else find_project(session, asked.project)
     nobody = asked.project is not None and project_id is None
     events = [] if nobody else newest_events(session, NEWEST_EVENTS, project_id=project_id)
     return {

@@ -82,11 +82,6 @@ def fallen_silent(session: Session, since: datetime, until: datetime) -> Sequenc
     return session.scalars(select(Run.run_id).where(alive, Run.last_seen_at >= since, Run.last_seen_at < until)).all()
 
 
-def find_project(session: Session, name: str) -> UUID | None:
-    """The project of that name."""
-    return session.scalar(select(Project.project_id).where(Project.name == name))
-
-
 def _summaries() -> Select[Run, str, Any]:
     """Runs with their project's name and how urgent they are."""
     statement = select(Run, Project.name.label("project"), _urgency.label("urgency")).join(Project)

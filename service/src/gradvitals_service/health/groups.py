@@ -45,10 +45,6 @@ class Groups:
         finite = np.isfinite(norms)
         return np.where(finite, np.minimum(norms, _FLOAT32_MAX), norms).astype(np.float32)
 
-    def names_of(self, groups: Iterable[int]) -> list[str]:
-        """The modules' names of these groups."""
-        return [self.names[group] for group in groups]
-
     def tensors_of(self, groups: Iterable[int], layer_norms: NDArray[np.float32] | None = None) -> list[str]:
         """Names of the tensors in these groups, groups in the given order.
 
