@@ -62,3 +62,12 @@ def test_a_fixed_route_is_its_transport():
 
 def test_offline_is_nowhere():
     assert (OfflineRoute().current(), OfflineRoute().url) == (None, None)
+
+
+def test_a_closed_route_has_let_go_of_its_own_connection_but_of_nobody_elses():
+    searched, given = Searched(HERE), MemoryTransport()
+    connection = searched.route.current()
+    searched.route.close()
+    FixedRoute(given).close()
+    assert (connection.closed, given.closed) == (True, False)
+    assert searched.route.url == "http://here"

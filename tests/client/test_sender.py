@@ -20,7 +20,8 @@ from gradvitals import (
 )
 from gradvitals.announce import Announcer
 from gradvitals.logged import LoggedValues
-from gradvitals.route import OfflineRoute
+from gradvitals.route import OfflineRoute, SearchedRoute
+from gradvitals.settings import Destination
 from gradvitals.transport import HTTPTransport
 
 DOWN = ServiceUnavailableError("down", retry_after=0.0)
@@ -323,6 +324,14 @@ class TestClosing:
             assert told.wait_for("busy")
             submit(sender, range(3))
             assert sender.close(5)
+        assert stored_steps(transport) == [0, 1, 2]
+
+    def test_a_connection_of_its_own_is_closed_with_the_run(self, transport):
+        route = SearchedRoute(lambda: Destination("http://here", "gv_1"), lambda destination: transport)
+        with running_sender(route) as sender:
+            submit(sender, range(3))
+            assert sender.close(5)
+            assert transport.closed
         assert stored_steps(transport) == [0, 1, 2]
 
     def test_without_any_service_there_is_nothing_to_wait_for(self):

@@ -27,6 +27,9 @@ class Route(Protocol):
     def current(self) -> Transport | None:
         """The transport to use now; None while no service is known."""
 
+    def close(self) -> None:
+        """Nothing more is sent: let go of the connection."""
+
 
 class FixedRoute:
     """Always the same transport."""
@@ -45,6 +48,9 @@ class FixedRoute:
         """The transport."""
         return self._transport
 
+    def close(self) -> None:
+        """The transport is somebody else's, and stays as it is."""
+
 
 class OfflineRoute:
     """Nowhere, because the person said so."""
@@ -54,6 +60,9 @@ class OfflineRoute:
 
     def current(self) -> None:
         """Nothing is sent."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 class SearchedRoute:
@@ -88,9 +97,13 @@ class SearchedRoute:
             # A file that has gone means that the service stopped, perhaps to start again: keep trying the known place.
             if found is not None and found != self._found:
                 self._found = found
-                if self._transport is not None:
-                    self._transport.close()
-                self._transport = None
+                self.close()
         if self._transport is None and self._found is not None:
             self._transport = self._open_transport(self._found)
         return self._transport
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._transport is not None:
+            self._transport.close()
+        self._transport = None

@@ -125,6 +125,7 @@ class Sender:
         while True:
             pause = self._try_round()
             if self._delivered.is_set() or (self._closing.is_set() and self._is_hopeless()):
+                self._route.close()
                 return
             if not self._failures:
                 self._wake.wait(pause)
