@@ -88,7 +88,7 @@ class Monitor:
         if previous is not None:
             if previous.recording:
                 raise ConfigurationError(
-                    f"optimizer is watched already, by the monitor {previous.name!r}: finish its run, or close it, first"
+                    f"optimizer is watched already, by the monitor {previous.name!r}: finish its run or close it first"
                 )
             previous.close()  # of a finished run: two of us would clip twice
         self._model, self._optimizer, self._sink, self._tell = model, optimizer, sink, tell
