@@ -37,6 +37,37 @@ def test_all_groups_falling_while_the_loss_stands_still_is_vanishing():
     assert event.groups == (0, 1, 2)
 
 
+def test_a_network_that_gets_no_gradient_at_all_is_critical_once_that_lasts():
+    norms = healthy(N)
+    norms[13:] = 0.0  # thrown off the map before its past was known
+    (event,) = judge(make_frames(norms, loss=flat_loss(N)))
+    assert (event.kind, event.severity, event.status, event.groups) == ("vanishing", "critical", "open", (0, 1, 2))
+    assert event.message == "no layer has got any gradient for 128 steps, and the loss stands still"
+    assert 13 + 128 <= event.start_step <= 13 + 128 + 2 * 8
+
+
+def test_a_network_that_gets_gradient_again_is_told_as_recovered():
+    norms = healthy(N)
+    norms[100:300] = 0.0
+    (event,) = judge(make_frames(norms, loss=flat_loss(N)))
+    assert event.status == "resolved"
+    assert 296 <= event.end_step < 340
+
+
+def test_a_perfect_fit_gets_no_gradient_and_is_healthy():
+    norms = healthy(N)
+    norms[100:] = 0.0
+    loss = flat_loss(N)
+    loss[100:] = 0.0
+    assert judge(make_frames(norms, loss=loss)) == []
+
+
+def test_silences_of_a_run_with_rare_rewards_are_told_once_and_are_its_habit_then():
+    norms = healthy(3000)
+    norms[np.arange(3000) % 200 >= 60] = 0.0  # 140 frames of silence, again and again
+    assert [event.status for event in judge(make_frames(norms, loss=flat_loss(3000)))] == ["resolved"]
+
+
 def test_a_group_that_was_frozen_on_purpose_is_not_vanishing():
     norms = healthy(N)
     norms[300:, 1] = 0.0

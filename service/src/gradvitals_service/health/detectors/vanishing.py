@@ -8,6 +8,9 @@ turn, experts) looks alive; a group that is known to pause for longer is given l
 A network that is dead from step 0 has no past to compare with. There the falling off across the network says it: a
 third of the groups get less than a thousandth of what the strongest gets, from the first frames on, and the loss does
 not move.
+
+Where every gradient is exactly zero there is nothing to compare at all; it is told once it lasts and the loss stands
+still. A perfect fit is silent too, but its loss has fallen.
 """
 
 import math
@@ -18,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView
+from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
 from gradvitals_service.health.detectors.level import LossTrend
 from gradvitals_service.health.detectors.pauses import Pauses
+from gradvitals_service.health.detectors.silence import Silence
 from gradvitals_service.health.detectors.state import one_more, pack_arrays, unpack_arrays
 
 KIND: Final = "vanishing"
@@ -87,6 +91,7 @@ class VanishingDetector:
         self.episode: Episode | None = None
         self.trainable = trainable
         self._pauses = Pauses(group_count, BLOCK_FRAMES)
+        self._silence = Silence()
         self._loss = LossTrend(LOSS_MEMORY, REFERENCE_MEMORY)
         self._largest = np.zeros(group_count, np.float32)  # of the block that is being filled
         self._reference = np.zeros(group_count, np.float64)  # log of the usual norm
@@ -133,8 +138,10 @@ class VanishingDetector:
     def _judge_block(self, frame: FrameView) -> EventUpdate | None:
         self._loss.close_block(self._disturbed)
         gets_some = (self._largest > 0.0) & np.isfinite(self._largest)
+        if not self._disturbed:
+            self._silence.count(silent=not gets_some.any())
         if not gets_some.any():
-            return None
+            return self._judge_silence(frame)
         log_norm = np.full(len(gets_some), ZERO)
         np.log(self._largest, out=log_norm, where=gets_some, dtype=np.float64)
         self._blocks += 1
@@ -148,6 +155,16 @@ class VanishingDetector:
         if not self._disturbed:
             self._learn(log_norm, gets_some & ~fallen & ~self._dead)
         return self._tell_changes(frame, fall, gets_some)
+
+    def _judge_silence(self, frame: FrameView) -> EventUpdate | None:
+        """Nobody gets anything in this block."""
+        if self.episode is not None:
+            self.episode.last_step = frame.step
+            return None
+        if not self._silence.beyond_habit() or not self._loss_stands_still():
+            return None
+        self._dead, self._weakest = self.trainable.copy(), 0.0
+        return self._open(frame, "critical")
 
     def _fall(self, log_norm: NDArray[np.float64], gets_some: NDArray[np.bool_]) -> NDArray[np.float64]:
         """How far each group is below its usual norm, less what all groups fell; 0 where that cannot be said."""
@@ -212,11 +229,11 @@ class VanishingDetector:
             return self._open(frame)
         return self._follow(frame, news=bool(joining.any()))
 
-    def _open(self, frame: FrameView) -> EventUpdate:
+    def _open(self, frame: FrameView, severity: Severity = "warning") -> EventUpdate:
         self._open_blocks = 0
         self._loss_before = self._loss.usual
         groups = tuple(np.flatnonzero(self._dead).tolist())
-        self.episode = Episode(frame.index, frame.step, frame.step, "warning", groups)
+        self.episode = Episode(frame.index, frame.step, frame.step, severity, groups)
         return self._tell()
 
     def _follow(self, frame: FrameView, news: bool) -> EventUpdate | None:
@@ -240,6 +257,9 @@ class VanishingDetector:
 
     def _tell(self) -> EventUpdate:
         assert self.episode is not None
+        if self._silence.blocks:
+            silent = f"no layer has got any gradient for {self._silence.blocks * BLOCK_FRAMES} steps"
+            return self.episode.update(KIND, "open", f"{silent}, and the loss stands still", times_usual=0.0)
         weakest = f"the weakest {self._weakest:.2g} of it" if self._weakest > 0.0 else "the weakest none at all"
         count, of = int(self._dead.sum()), len(self._dead)
         message = f"{count} of {of} layers get less than 1/30 of their usual gradient, {weakest}"
@@ -270,14 +290,21 @@ class VanishingDetector:
 
     def pack(self) -> bytes:
         numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest, self._disturbed)
-        parts = (self._loss.pack(), self._pauses.pack(), pack_arrays(self._arrays()), pack_episode(self.episode))
+        parts = (
+            self._silence.pack(),
+            self._loss.pack(),
+            self._pauses.pack(),
+            pack_arrays(self._arrays()),
+            pack_episode(self.episode),
+        )
         return _HEAD.pack(*numbers) + b"".join(parts)
 
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _HEAD.unpack_from(data, offset)
         self._in_block, self._blocks, self._open_blocks = numbers[:3]
         self._loss_before, self._weakest, self._disturbed = numbers[3:]
-        offset = self._loss.unpack(data, offset + _HEAD.size)
+        offset = self._silence.unpack(data, offset + _HEAD.size)
+        offset = self._loss.unpack(data, offset)
         offset = self._pauses.unpack(data, offset)
         offset = unpack_arrays(self._arrays(), data, offset)
         self.episode, offset = unpack_episode(data, offset)
