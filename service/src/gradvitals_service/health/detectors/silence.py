@@ -3,11 +3,10 @@
 import struct
 from typing import Final
 
+from gradvitals_service.health.detectors.pauses import PATIENCE
+
 SILENT_BLOCKS: Final = 16
 """Blocks (128 frames) without any gradient before it counts: what a lone dead layer is given to become critical."""
-
-PATIENCE: Final = 4
-"""And that many times longer than any silence that ended by itself: sparse rewards come in bursts."""
 
 _NUMBERS = struct.Struct("<II")
 
@@ -28,7 +27,7 @@ class Silence:
             self.blocks = 0
 
     def beyond_habit(self) -> bool:
-        """Whether this silence is long, and longer than this run is used to."""
+        """Whether this silence is long, and much longer than any that ended by itself: rewards come in bursts."""
         return self.blocks >= SILENT_BLOCKS and self.blocks >= PATIENCE * self._longest
 
     def pack(self) -> bytes:
