@@ -2,12 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 LAYERS_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FirstNonFinite:
+    """Where gradients stopped being finite on their way back from the loss. Layers are places in the layers' order."""
+
+    layer: int  # the first bad one that backward reached
+    finite_before: int | None  # the nearest finite one on the loss's side of it; None: there is none
+    finite_after: int | None  # the nearest finite one on the input's side of it; None: there is none
+    everywhere: bool  # no layer is finite: the loss itself was bad, and ``layer`` is only the one closest to it
+
+
+def first_non_finite(
+    counts: Iterable[tuple[int, int, int]], layers: int, without_gradient: Collection[int] = ()
+) -> FirstNonFinite | None:
+    """The first bad layer in backward order, and the finite layers around it; None where all are finite.
+
+    ``counts`` are (layer, NaN, Inf) of bad layers out of ``layers``, which are in the order of the forward pass.
+    ``without_gradient`` are layers that say nothing either way.
+
+    Backward carries a NaN from where it arises to all layers nearer to the input, and to none nearer to the loss. So of
+    several bad layers the last in order is the likeliest origin; the fault lies in its own backward, or in what has no
+    parameters between it and ``finite_before``. This is evidence, not proof. Layers are ordered as they were registered,
+    which need not be how the model calls them. An activation that overflowed in the forward pass shows in the layer that
+    it is fed to, not in the one it came from. And where everything is bad, gradients cannot tell more than that.
+    """
+    bad = {layer for layer, nan, inf in counts if nan or inf}
+    if not bad:
+        return None
+    first = max(bad)
+    finite = [layer for layer in range(layers) if layer not in bad and layer not in without_gradient]
+    return FirstNonFinite(
+        layer=first,
+        finite_before=min((layer for layer in finite if layer > first), default=None),
+        finite_after=max((layer for layer in finite if layer < first), default=None),
+        everywhere=not finite,
+    )
+
+
+def where_it_began(first: FirstNonFinite, names: Sequence[str]) -> str:
+    """The same in words, to stand behind "not finite"."""
+    if first.everywhere:
+        return "in every layer: the loss itself was not finite"
+    around = [names[layer] for layer in (first.finite_before, first.finite_after) if layer is not None]
+    return f"first, in backward order, in {names[first.layer]}; still finite next to it in {' and '.join(around)}"
 
 
 def count_non_finite(gradients: Iterable[Tensor | None]) -> list[tuple[int, int, int]]:
