@@ -18,7 +18,7 @@ class FirstNonFinite:
     layer: int  # the first bad one that backward reached
     finite_before: int | None  # the nearest finite one on the loss's side of it; None: there is none
     finite_after: int | None  # the nearest finite one on the input's side of it; None: there is none
-    everywhere: bool  # no layer is finite: the loss itself was bad, and ``layer`` is only the one closest to it
+    everywhere: bool  # no layer is finite: the loss itself may have been bad, and ``layer`` only be closest to it
 
 
 def first_non_finite(
@@ -30,10 +30,10 @@ def first_non_finite(
     ``without_gradient`` are layers that say nothing either way.
 
     Backward carries a NaN from where it arises to all layers nearer to the input, and to none nearer to the loss. So of
-    several bad layers the last in order is the likeliest origin; the fault lies in its own backward, or in what has no
-    parameters between it and ``finite_before``. This is evidence, not proof. Layers are ordered as they were registered,
-    which need not be how the model calls them. An activation that overflowed in the forward pass shows in the layer that
-    it is fed to, not in the one it came from. And where everything is bad, gradients cannot tell more than that.
+    several bad layers the last in order is the likeliest origin: the fault lies in its own backward, or in what has no
+    parameters between it and ``finite_before``. This is evidence, not proof. Layers are in the order in which they were
+    registered, which need not be how the model calls them. An activation that overflowed in the forward pass shows in
+    the layer that it is fed to, not in the one it came from. Where everything is bad, the loss itself may have been.
     """
     bad = {layer for layer, nan, inf in counts if nan or inf}
     if not bad:
@@ -51,7 +51,7 @@ def first_non_finite(
 def where_it_began(first: FirstNonFinite, names: Sequence[str]) -> str:
     """The same in words, to stand behind "not finite"."""
     if first.everywhere:
-        return "in every layer: the loss itself was not finite"
+        return f"in every layer, so it began in the loss or in {names[first.layer]}"
     around = [names[layer] for layer in (first.finite_before, first.finite_after) if layer is not None]
     return f"first, in backward order, in {names[first.layer]}; still finite next to it in {' and '.join(around)}"
 
