@@ -32,7 +32,7 @@ Row = npt.NDArray[Any]  # of float32, or of float64 where a value was
 
 SEGMENT_ROWS = 16
 FEWEST_SEGMENTS, MOST_SEGMENTS = 3, 64  # one is filled, one is copied, one is left
-MEMORY_BYTES = 1 << 20  # on the device and pinned together, unless rows are so long that three segments need more
+MEMORY_BYTES = 1_000_000  # on the device and pinned together, unless rows are so long that three segments need more
 COPY_SECONDS = 0.1  # a slow loop has each row copied at once, a fast one several together
 NUMBERS = 1 << 23  # sequence numbers start over here: float32 holds all integers up to twice as many
 POLL_SECONDS = 0.001
@@ -217,7 +217,10 @@ class Ring(Generic[Host]):
         segment_bytes = SEGMENT_ROWS * (2 * (self._width + 2) + 1) * self._dtype.itemsize
         count = min(max(MEMORY_BYTES // segment_bytes, FEWEST_SEGMENTS), MOST_SEGMENTS)
         rows, landing = self._device.allocate((count, SEGMENT_ROWS, self._width + 2), self._dtype)
-        self._free.extend(map(_Segment, rows.unbind(), landing.unbind()))
+        places = torch.arange(SEGMENT_ROWS, dtype=self._dtype, device=rows.device)
+        numbers = places.repeat(count, 1)  # one tensor for all, since an allocator rounds up
+        for pieces in zip(rows.unbind(), landing.unbind(), numbers.unbind(), strict=True):
+            self._free.append(_Segment(*pieces, places))
         self.memory_bytes = count * segment_bytes
 
     def _drop_memory(self) -> None:
@@ -260,17 +263,16 @@ class Ring(Generic[Host]):
 class _Segment(Generic[Host]):
     """Some rows on the device, and the pinned memory that they are copied to."""
 
-    def __init__(self, rows: Tensor, landing: Tensor) -> None:
+    def __init__(self, rows: Tensor, landing: Tensor, numbers: Tensor, places: Tensor) -> None:
         self.rows, self.landing = rows, landing
         self.entries: list[tuple[Host, int]] = []  # the object and the length of each row of this round
         self.arrival: Arrival | None = None
         self._on_host: Row = landing.numpy()
         self._on_host.fill(np.nan)  # what is read too early is no number
         self._first = 0  # the sequence number of the first row
-        self._places = torch.arange(len(rows), dtype=rows.dtype, device=rows.device)
-        self._numbers = torch.empty_like(self._places)
+        self._numbers, self._places = numbers, places
         # Made once: to slice a tensor takes as long as to launch a kernel.
-        self._row_views, self._number_views = rows.unbind(), self._numbers.view(-1, 1).unbind()
+        self._row_views, self._number_views = rows.unbind(), numbers.view(-1, 1).unbind()
 
     @property
     def is_full(self) -> bool:
