@@ -93,12 +93,12 @@ class TestFirst:
 class TestInWords:
     def test_says_the_layer_and_its_neighbours(self):
         words = where_it_began(first_non_finite([(2, 1, 0)], 5), NAMES)
-        assert words == "first, in backward order, in b; still finite next to it in c and a"
+        assert words == "b, the first in backward order; still finite next to it: c and a"
 
     def test_says_one_neighbour_where_there_is_no_other(self):
         words = where_it_began(first_non_finite([(0, 1, 0), (1, 1, 0)], 5), NAMES)
-        assert words == "first, in backward order, in a; still finite next to it in b"
+        assert words == "a, the first in backward order; still finite next to it: b"
 
     def test_claims_no_more_than_it_knows_where_everything_is_bad(self):
         words = where_it_began(first_non_finite([(place, 1, 0) for place in range(5)], 5), NAMES)
-        assert words == "in every layer, so it began in the loss or in head"
+        assert words == "every layer, so it began in the loss or in head"

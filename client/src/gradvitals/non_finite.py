@@ -49,11 +49,11 @@ def first_non_finite(
 
 
 def where_it_began(first: FirstNonFinite, names: Sequence[str]) -> str:
-    """The same in words, to stand behind "not finite"."""
+    """The same in words, to stand behind "not finite in"."""
     if first.everywhere:
-        return f"in every layer, so it began in the loss or in {names[first.layer]}"
+        return f"every layer, so it began in the loss or in {names[first.layer]}"
     around = [names[layer] for layer in (first.finite_before, first.finite_after) if layer is not None]
-    return f"first, in backward order, in {names[first.layer]}; still finite next to it in {' and '.join(around)}"
+    return f"{names[first.layer]}, the first in backward order; still finite next to it: {' and '.join(around)}"
 
 
 def count_non_finite(gradients: Iterable[Tensor | None]) -> list[tuple[int, int, int]]:
