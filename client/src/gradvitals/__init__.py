@@ -25,7 +25,7 @@ from gradvitals.errors import (
 )
 
 if TYPE_CHECKING:
-    from gradvitals.clipping import clip_grad_norm_
+    from gradvitals.clipping import ClipByGlobalNorm, ClipByLayerNorm, ClipByValue, clip_grad_norm_
     from gradvitals.memory_transport import MemoryTransport
     from gradvitals.monitor import Monitor
     from gradvitals.run import Run
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChunkRefusedError",
+    "ClipByGlobalNorm",
+    "ClipByLayerNorm",
+    "ClipByValue",
     "ConfigurationError",
     "DeliveryError",
     "GradvitalsError",
@@ -50,6 +53,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ClipByGlobalNorm": "gradvitals.clipping",
+    "ClipByLayerNorm": "gradvitals.clipping",
+    "ClipByValue": "gradvitals.clipping",
     "MemoryTransport": "gradvitals.memory_transport",
     "Monitor": "gradvitals.monitor",
     "Run": "gradvitals.run",

@@ -1,8 +1,8 @@
 """Clip gradients in place, and say what was done.
 
-A strategy takes gradients whose norms are known and returns a Clip. Nothing here knows of runs, ranks or HTTP, and
-nothing waits for a device. What is not finite is kept as torch keeps it: a NaN norm turns every gradient into NaN, an
-infinite one turns them into zeros, and the infinite elements into NaN.
+A strategy takes gradients whose norms are known and returns the clip coefficient. Nothing here knows of runs, ranks or
+HTTP, and nothing waits for a device. What is not finite is kept as torch keeps it: a NaN norm turns every gradient into
+NaN, an infinite one turns them into zeros, and the infinite elements into NaN.
 """
 
 from __future__ import annotations
@@ -10,35 +10,34 @@ from __future__ import annotations
 import math
 import types
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from gradvitals.cpu_norms import norm_of_norms
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
-from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms
+from gradvitals.norms import EPSILON, GradientNorms, as_norm_type, distinct, gradient_norms
 
-EPSILON = 1e-6  # torch's: keeps the quotient finite where the norm is zero
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """The outcome of clipping one set of gradients."""
-
-    norms: GradientNorms  # before clipping
-    clip_coefficient: Tensor  # 0-d: norm after / norm before, in [0, 1]; by norm it is the factor itself
+SURELY_BELOW = 1 - 1e-4  # of max_norm: no way to round a norm reaches the limit from here
 
 
+@runtime_checkable
 class ClipStrategy(Protocol):
-    """A way to clip. ``max_norm`` is infinite where the norm is not limited."""
+    """A way to clip. ``max_norm`` is infinite where the global norm is not limited."""
 
     @property
     def max_norm(self) -> float: ...
 
-    def clip_(self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0) -> Clip:
-        """Clip ``gradients`` in place. ``norms`` are theirs divided by the ``grad_scale`` that is still in them."""
+    def clip_(
+        self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
+    ) -> Tensor | float:
+        """Clip ``gradients`` in place, and return the clip coefficient: norm after / norm before, in [0, 1].
+
+        ``norms`` are those of ``gradients`` divided by the ``grad_scale`` that is still in them.
+        """
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         """The same through torch's own function alone: the way out when ours has failed."""
@@ -51,11 +50,24 @@ class ClipByGlobalNorm:
     max_norm: float
     norm_type: float = 2.0
 
-    def clip_(self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0) -> Clip:
-        """Multiply by ``min(1, max_norm / (norm + 1e-6))``. A loss scale changes the norms but not the coefficient."""
-        coefficient = (self.max_norm / (norms.global_norm + EPSILON)).clamp(max=1.0)
-        _scale_(gradients, coefficient)
-        return Clip(norms, coefficient)
+    def factor(self, norms: GradientNorms) -> Tensor | None:
+        """``min(1, max_norm / (norm + 1e-6))``, 0-d; None where that is known to be 1. A loss scale does not matter."""
+        if isinstance(norms.global_norm, float):
+            if norms.global_norm + EPSILON < self.max_norm * SURELY_BELOW:
+                return None
+            factor = (self.max_norm / (norms.torchs_global_norm() + EPSILON)).clamp(max=1.0)
+            return None if factor.item() == 1.0 else factor
+        return (self.max_norm / (norms.global_norm + EPSILON)).clamp(max=1.0)
+
+    def clip_(
+        self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
+    ) -> Tensor | float:
+        """Multiply by ``factor``, which is the clip coefficient; not at all where it is 1."""
+        factor = self.factor(norms)
+        if factor is None:
+            return 1.0
+        scale_(gradients, factor)
+        return factor
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         torch.nn.utils.clip_grad_norm_(parameters, self.max_norm * float(grad_scale), self.norm_type)
@@ -68,21 +80,70 @@ class ClipByValue:
     clip_value: float
     max_norm: float = math.inf
 
-    def clip_(self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0) -> Clip:
+    def clip_(
+        self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
+    ) -> Tensor | float:
         """Clamp as torch does (NaN stays NaN), and measure again, since here the coefficient is not known before."""
-        unclipped = Clip(norms, torch.ones_like(norms.global_norm))
         limit = self.clip_value * grad_scale
-        if all(gradient.is_cpu for gradient in gradients):
+        if isinstance(norms.global_norm, float):
             limit = float(limit)
-            if float(gradient_norms(gradients, torch.inf).global_norm) <= limit:
-                return unclipped
+            # No element is larger than its layer's p-norm: where that is within the limit, no element has to be read.
+            if norms.global_norm * float(grad_scale) <= limit * SURELY_BELOW:
+                return 1.0
         _clamp_(gradients, limit)
-        after = gradient_norms(gradients, norms.norm_type).divided_by(grad_scale).global_norm
-        before = norms.global_norm
-        return Clip(norms, torch.where(before == 0, 1.0, after / before).clamp(max=1.0))
+        return norm_after_by_before(gradients, norms, grad_scale)
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         torch.nn.utils.clip_grad_value_(parameters, self.clip_value * float(grad_scale))
+
+
+@dataclass(frozen=True, slots=True)
+class ClipByLayerNorm:
+    """Scale each layer's gradient by a coefficient of its own, so that no layer's norm is above ``max_layer_norm``."""
+
+    max_layer_norm: float
+    norm_type: float = 2.0
+    max_norm: float = math.inf
+
+    def clip_(
+        self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
+    ) -> Tensor | float:
+        """Multiply each gradient by ``min(1, max_layer_norm / (its norm + 1e-6))``."""
+        if isinstance(norms.layer_norms, Tensor):
+            factors = (self.max_layer_norm / (norms.layer_norms + EPSILON)).clamp(max=1.0)
+            torch._foreach_mul_(list(gradients), list(factors.to(norms.dtype).unbind()))
+            return _quotient(torch.linalg.vector_norm(norms.layer_norms * factors, norms.norm_type), norms.global_norm)
+        after = []
+        for gradient, norm in zip(gradients, norms.layer_norms, strict=True):
+            factor = self.max_layer_norm / (norm + EPSILON)
+            if not factor >= 1.0:  # or NaN
+                gradient.mul_(factor)
+                norm *= factor
+            after.append(norm)
+        return _quotient(norm_of_norms(after, norms.norm_type), norms.global_norm)
+
+    def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
+        for parameter in parameters:
+            torch.nn.utils.clip_grad_norm_(parameter, self.max_layer_norm * float(grad_scale), self.norm_type)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipByFunction:
+    """A function of the user's changes the gradients in place as it likes: ``function(gradients, norms)``."""
+
+    function: Callable[[Sequence[Tensor], GradientNorms], object]
+    max_norm: float = math.inf
+
+    def clip_(
+        self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
+    ) -> Tensor | float:
+        """Call it, and measure again what it has done."""
+        self.function(gradients, norms)
+        return norm_after_by_before(gradients, norms, grad_scale)
+
+    def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.function(gradients, gradient_norms(gradients).divided_by(grad_scale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +152,34 @@ class ObserveOnly:
 
     max_norm: float = math.inf
 
-    def clip_(self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0) -> Clip:
+    def clip_(
+        self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
+    ) -> Tensor | float:
         """Nothing is clipped: the coefficient is 1."""
-        return Clip(norms, torch.ones_like(norms.global_norm))
+        return 1.0
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         """Nothing is clipped."""
 
 
-def choose_strategy(max_norm: float | None, clip_value: float | None, norm_type: float = 2.0) -> ClipStrategy:
+def choose_strategy(
+    max_norm: float | None, clip_value: float | None, norm_type: float = 2.0, strategy: object = None
+) -> ClipStrategy:
     """The strategy that the arguments of ``watch`` name; no limit, or an infinite one, means observe only.
 
-    Raises ConfigurationError where both are given, or one is not a number above 0.
+    Raises ConfigurationError where more than one is given, or a limit is not a number above 0.
     """
-    if max_norm is not None and clip_value is not None:
-        raise ConfigurationError("max_norm and clip_value are both given: choose one of the two ways to clip")
+    if sum(given is not None for given in (max_norm, clip_value, strategy)) > 1:
+        raise ConfigurationError("max_norm, clip_value and strategy are ways to clip: choose one of them")
     norm_type = as_norm_type(norm_type)
+    if isinstance(strategy, ClipStrategy):
+        return strategy
+    if callable(strategy):
+        return ClipByFunction(strategy)
+    if strategy is not None:
+        raise ConfigurationError(
+            f"strategy must be a ClipStrategy or a function of gradients and norms, not {strategy!r}"
+        )
     if max_norm is not None and _as_limit("max_norm", max_norm) < math.inf:
         return ClipByGlobalNorm(float(max_norm), norm_type)
     if clip_value is not None and _as_limit("clip_value", clip_value) < math.inf:
@@ -137,15 +210,16 @@ def clip_grad_norm_(
     if is_generator and not parameters:
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = gradient_norms(gradients, as_norm_type(norm_type))
-    if error_if_nonfinite and not torch.isfinite(norms.global_norm):  # waits for the device, as in torch
+    norms = gradient_norms(gradients, norm_type)
+    if error_if_nonfinite and not math.isfinite(norms.global_norm):  # waits for the device, as in torch
         raise NonFiniteGradientError(
             f"the norm of the gradients is {float(norms.global_norm)} (norm_type {norm_type}), so they cannot be "
             "clipped; with error_if_nonfinite=False they are scaled by it all the same"
         )
-    coefficient = (float(max_norm) / (norms.global_norm + EPSILON)).clamp(max=1.0)
-    _scale_(gradients, coefficient, foreach=foreach is not False)
-    return norms.global_norm
+    factor = ClipByGlobalNorm(float(max_norm)).factor(norms)
+    if factor is not None:
+        scale_(gradients, factor, foreach=foreach is not False)
+    return norms.torchs_global_norm()
 
 
 def _as_limit(name: str, value: float) -> float:
@@ -158,20 +232,33 @@ def _as_limit(name: str, value: float) -> float:
     return limit
 
 
-def _scale_(gradients: Sequence[Tensor], coefficient: Tensor, *, foreach: bool = True) -> None:
-    """Multiply by ``coefficient``, unless it is on the CPU and 1, which would change no bit."""
-    if coefficient.is_cpu and float(coefficient) == 1.0:
-        return
+def norm_after_by_before(
+    gradients: Sequence[Tensor], before: GradientNorms, grad_scale: Tensor | float
+) -> Tensor | float:
+    """The clip coefficient of gradients that were changed in place, by measuring them again; at most 1."""
+    return _quotient(gradient_norms(gradients, before.norm_type).divided_by(grad_scale).global_norm, before.global_norm)
+
+
+def _quotient(after: Tensor | float, before: Tensor | float) -> Tensor | float:
+    """Norm after / norm before, at most 1; 1 where there was nothing to clip."""
+    if isinstance(after, float) and isinstance(before, float):
+        return min(after / before, 1.0) if before else 1.0
+    before = torch.as_tensor(before)
+    return torch.where(before == 0, 1.0, after / before).clamp(max=1.0)
+
+
+def scale_(gradients: Sequence[Tensor], factor: Tensor, *, foreach: bool = True) -> None:
+    """Multiply all gradients, on whichever devices, by ``factor``, 0-d."""
     by_device: dict[torch.device, list[Tensor]] = {}
     for gradient in gradients:
         by_device.setdefault(gradient.device, []).append(gradient)
     for device, tensors in by_device.items():
-        factor = coefficient.to(device)
+        on_device = factor.to(device)
         if foreach:
-            torch._foreach_mul_(tensors, factor)
+            torch._foreach_mul_(tensors, on_device)
         else:
             for tensor in tensors:
-                tensor.mul_(factor)
+                tensor.mul_(on_device)
 
 
 def _clamp_(gradients: Sequence[Tensor], limit: Tensor | float) -> None:

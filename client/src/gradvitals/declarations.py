@@ -22,6 +22,7 @@ class WatchedFacts:
     norm_type: float
     clip_value: float | None
     max_norm: float | None
+    strategy: str | None = None  # another way to clip, by its name; told to the person only
 
 
 @dataclass(slots=True)

@@ -89,8 +89,9 @@ class Frame:
     max_norm: float  # infinity where norm clipping is off
     lr: float  # of parameter group 0; NaN where it has none
     layout: Layout
-    layer_norms: Float32Vector  # [L]; 0.0 where a layer got no gradient
-    param_norms: Float32Vector | None = None  # [L]; see PARAM_NORMS_EVERY
+    # [L]; 0.0 where a layer got no gradient. A list in the training thread: whoever sends makes the vector of it.
+    layer_norms: Float32Vector | list[float]
+    param_norms: Float32Vector | list[float] | None = None  # [L]; see PARAM_NORMS_EVERY
     loss: float | None = None
     loss_scale: float = 1.0
     flags: int = 0
@@ -110,14 +111,14 @@ class Frame:
             "lr": self.lr,
             "loss_scale": self.loss_scale,
             "flags": self.flags,
-            "layer_norms": dict(zip(names, self.layer_norms.tolist(), strict=True)),
+            "layer_norms": dict(zip(names, map(float, self.layer_norms), strict=True)),
         }
 
     @property
     def nbytes(self) -> int:
         """About how much memory this frame holds; the bound on what is kept for sending is in these bytes."""
-        weights = 0 if self.param_norms is None else self.param_norms.nbytes
-        return FRAME_OVERHEAD_BYTES + self.layer_norms.nbytes + weights + 64 * len(self.scalars)
+        weights = 0 if self.param_norms is None else len(self.param_norms)
+        return FRAME_OVERHEAD_BYTES + 4 * (len(self.layer_norms) + weights) + 64 * len(self.scalars)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def _column(values: Sequence[float], dtype: str) -> bytes:
     return (clamp_to_float32(np.asarray(values, "<f8")) if dtype == "<f4" else np.asarray(values, dtype)).tobytes()
 
 
-def _matrix(rows: Sequence[Float32Vector]) -> bytes:
+def _matrix(rows: Sequence[Float32Vector | list[float]]) -> bytes:
     """Rows of layer norms, one after the other. An empty chunk has an empty matrix."""
     return clamp_to_float32(np.stack(rows)).tobytes() if rows else b""
 

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import is_
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from gradvitals.cpu_norms import Plan, norm_of_norms
+from gradvitals.distributed import is_sharded
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import Layer, Layout, wire_text
 
@@ -25,46 +28,101 @@ RECURRENT = re.compile(r"(?:weight|bias)_((?:ih|hh|hr)(?:_l\d+)?(?:_reverse)?)")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Globs over parameter names: which layers are measured one by one. Clipping always takes all of them."""
+    """Globs over parameter names: which layers are measured, and which together. Clipping always takes all of them."""
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, include: object | None, exclude: object | None) -> Selection:
+    def of(cls, include: object | None, exclude: object | None, group_by: object | None = None) -> Selection:
         """From the arguments of ``watch``: one glob, several, or None."""
         return cls(
             ("*",) if include is None else _globs("include", include),
             () if exclude is None else _globs("exclude", exclude),
+            () if group_by is None else _globs("group_by", group_by),
         )
 
     def matches(self, name: str) -> bool:
-        """Whether the layer of this name is measured on its own."""
+        """Whether the parameter of this name is measured."""
         return _matches(name, self.include) and not _matches(name, self.exclude)
+
+    def group_of(self, name: str) -> str | None:
+        """The group that a parameter is measured in: as much of its name as a glob of ``group_by`` matches.
+
+        ``group_by="layers.*"`` puts ``layers.0.weight`` and ``layers.0.bias`` into ``layers.0``.
+        """
+        parts = name.split(".")
+        for glob in self.group_by:
+            beginning = ".".join(parts[: glob.count(".") + 1])
+            if fnmatchcase(beginning, glob):
+                return beginning
+        return None
 
 
 class WatchedParameters:
     """The parameters of one optimizer as they were when this was made, and the layout of the measured ones."""
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, selection: Selection) -> None:
-        self._as_given = _parameters_of(optimizer)
-        self._trainable = [parameter.requires_grad for parameter in self._as_given]
-        self._group_sizes = _group_sizes(optimizer)
+        self._as_given = [list(group["params"]) for group in optimizer.param_groups]
         named = _named(model, optimizer)
         self.parameters: list[Tensor] = [parameter for _, parameter, _ in named]  # each once; all of them are clipped
+        self._nature = self._natures()
+        self.uniform = _are_uniform(self.parameters)  # what ``norms.uniform_norms`` asks for, if the gradients are too
+        self.plan = Plan.of(self.parameters)
+        self.sharded = any(map(is_sharded, self.parameters))
+        self._measured: list[int] | None = None  # in ``parameters``, of those that are measured; None: all
         measured = [place for place, (name, _, _) in enumerate(named) if selection.matches(name)]
-        self.measured = measured if len(measured) < len(named) else None  # places in ``parameters``; None: all
-        self.layout = Layout(tuple(_layer(*named[place]) for place in measured))
+        if len(measured) < len(named):
+            self._measured = measured
+        members: dict[str, list[int]] = {}
+        for place in measured:
+            name = named[place][0]
+            members.setdefault(selection.group_of(name) or name, []).append(place)
+        self.layout = Layout(
+            tuple(_layer(name, [named[place] for place in places]) for name, places in members.items())
+        )
+        self.layer_of = {place: layer for layer, places in enumerate(members.values()) for place in places}
+        self._groups: list[int] | None = None  # of each measured parameter its layer; None: one each
+        if len(members) < len(measured):
+            self._groups = [self.layer_of[place] for place in measured]
 
     def still_hold(self, optimizer: Optimizer) -> bool:
-        """Whether the optimizer has the same parameters in the same groups, frozen or not as they were."""
-        current = _parameters_of(optimizer)
-        return (
-            len(current) == len(self._as_given)
-            and all(map(is_, current, self._as_given))
-            and [parameter.requires_grad for parameter in current] == self._trainable
-            and _group_sizes(optimizer) == self._group_sizes
-        )
+        """Whether the optimizer has the same parameters in the same groups."""
+        groups = optimizer.param_groups
+        if len(groups) != len(self._as_given):
+            return False
+        for group, known in zip(groups, self._as_given, strict=True):
+            parameters = group["params"]
+            if len(parameters) != len(known) or not all(map(is_, parameters, known)):
+                return False
+        return True
+
+    def holds(self, parameter: Tensor) -> bool:
+        """Whether this very tensor is one of the parameters."""
+        return any(parameter is ours for ours in self.parameters)
+
+    def are_as_they_were(self) -> bool:
+        """Whether none was frozen, unfrozen, moved or given another dtype."""
+        return self._natures() == self._nature
+
+    def spread(self, norms: list[float], places: list[int] | None, norm_type: float) -> list[float]:
+        """Norms of the parameters at ``places`` (None: of all), as those of the layers in the layout, [L]."""
+        if places is not None:
+            present, norms = norms, [0.0] * len(self.parameters)
+            for place, norm in zip(places, present, strict=True):
+                norms[place] = norm
+        if self._measured is not None:
+            norms = [norms[place] for place in self._measured]
+        if self._groups is None:
+            return norms
+        members: list[list[float]] = [[] for _ in self.layout.layers]
+        for layer, norm in zip(self._groups, norms, strict=True):
+            members[layer].append(norm)
+        return [norm_of_norms(group, norm_type) for group in members]
+
+    def _natures(self) -> list[tuple[bool, torch.dtype, torch.device]]:
+        return [(parameter.requires_grad, parameter.dtype, parameter.device) for parameter in self.parameters]
 
 
 def module_name(parameter_name: str) -> str:
@@ -117,25 +175,40 @@ def require_watchable(model: nn.Module, optimizer: Optimizer) -> None:
         raise ConfigurationError("optimizer has no parameter of model: it was made for another model, or before a move")
 
 
-def _layer(name: str, parameter: Tensor, group: int) -> Layer:
+def _layer(name: str, members: list[tuple[str, Tensor, int]]) -> Layer:
+    """The layer of one parameter, or of several that are measured together."""
+    first_name, first, parameter_group = members[0]
+    numel = sum(parameter.numel() for _, parameter, _ in members)
+    alone = name == first_name
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for _, parameter, _ in members}
     name = wire_text(name)  # a ModuleDict's keys are anybody's
     return Layer(
         name=name,
-        module=module_name(name),
-        shape=tuple(parameter.shape),
-        numel=parameter.numel(),
-        dtype=str(parameter.dtype).removeprefix("torch."),
-        parameter_group=group,
-        trainable=parameter.requires_grad,
+        module=module_name(name) if alone else name,
+        shape=tuple(first.shape) if alone else (numel,),
+        numel=numel,
+        dtype=dtypes.pop() if len(dtypes) == 1 else "mixed",
+        parameter_group=parameter_group,
+        trainable=any(parameter.requires_grad for _, parameter, _ in members),
+    )
+
+
+def _are_uniform(parameters: Sequence[Tensor]) -> bool:
+    """Whether all are real, strided, non-empty and on the CPU, of one dtype, and of torch's own classes."""
+    first = parameters[0].dtype
+    return all(
+        type(parameter) in (nn.Parameter, Tensor)
+        and parameter.dtype == first
+        and parameter.is_cpu
+        and parameter.layout is torch.strided
+        and not parameter.is_complex()
+        and parameter.numel() > 0
+        for parameter in parameters
     )
 
 
 def _parameters_of(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _group_sizes(optimizer: Optimizer) -> list[int]:
-    return [len(group["params"]) for group in optimizer.param_groups]
 
 
 def _globs(argument: str, globs: object) -> tuple[str, ...]:

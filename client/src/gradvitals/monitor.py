@@ -1,56 +1,47 @@
-"""Turn the steps of one optimizer into frames, and clip its gradients on the way.
+"""Watch one optimizer: clip the gradients of its steps, and have what was measured made into frames.
 
 A Monitor belongs to the thread that trains. Clipping comes first: whatever fails here, gradients that were to be
-clipped are clipped, by torch if need be, and training goes on. A device is waited for once a step, in ``_record``.
+clipped are clipped, by torch if need be, and training goes on.
 """
 
 from __future__ import annotations
 
 import math
-import time
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradvitals.already_clipped import AlreadyClipped
-from gradvitals.clipping import Clip, ClipByValue, ObserveOnly, choose_strategy
+from gradvitals.amp import ScalerWatch
+from gradvitals.clipping import ClipByGlobalNorm, ClipByValue, ObserveOnly, choose_strategy, scale_
+from gradvitals.distributed import sharded_norms
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
-from gradvitals.frames import (
-    FLAG_ALREADY_CLIPPED,
-    FLAG_NON_FINITE,
-    FLAG_SKIPPED_STEP,
-    PARAM_NORMS_EVERY,
-    Frame,
-    Layout,
-    clamp_to_float32,
-)
+from gradvitals.frames import Layout
+from gradvitals.fused_step import FusedStep
 from gradvitals.layers import Selection, WatchedParameters, require_watchable
-from gradvitals.non_finite import count_non_finite, name_non_finite
-from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms
+from gradvitals.non_finite import count_non_finite, first_non_finite, where_it_began
+from gradvitals.norms import FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
 from gradvitals.overhead import Overhead
-from gradvitals.read_back import read_together
+from gradvitals.policy import Action, NonFinitePolicy, SetAside
+from gradvitals.recording import FrameSink, Recorder
 from gradvitals.step_hook import StepHook, with_hooks
 
 _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
 
-
-class FrameSink(Protocol):
-    """Where frames go. ``submit`` never blocks and never raises."""
-
-    def submit(self, monitor: Monitor, frame: Frame) -> None:
-        """Take one frame."""
+LOOK_EVERY = 64  # steps between two looks at what seldom changes: frozen, moved or converted parameters
 
 
 class Monitor:
     """One watched optimizer. Made by ``Run.watch``; with ``hook=True`` each ``optimizer.step()`` clips and measures.
 
-    With neither ``max_norm`` nor ``clip_value`` the gradients are only measured. ``include`` and ``exclude`` are globs
-    over parameter names that choose which layers are measured one by one; the global norm, and the clip, are of all
-    parameters of the optimizer. ``step`` numbers the first step. Raises ConfigurationError for what it cannot do.
+    With neither ``max_norm``, ``clip_value`` nor ``strategy`` the gradients are only measured. ``include`` and
+    ``exclude`` are globs over parameter names that choose which layers are measured one by one, ``group_by`` which are
+    measured together; the global norm, and the clip, are of all parameters of the optimizer. ``step`` numbers the first
+    step. Raises ConfigurationError for what it cannot do.
     """
 
     def __init__(
@@ -63,6 +54,7 @@ class Monitor:
         max_norm: float | None = None,
         norm_type: float = 2.0,
         clip_value: float | None = None,
+        strategy: object | None = None,
         include: object | None = None,
         exclude: object | None = None,
         group_by: object | None = None,
@@ -74,46 +66,67 @@ class Monitor:
     ) -> None:
         optimizer = with_hooks(optimizer)
         require_watchable(model, optimizer)
-        _refuse_what_comes_later(group_by, scaler, on_non_finite)
+        if on_non_finite == "skip" and not hook:
+            raise ConfigurationError(
+                "on_non_finite='skip' needs the hook: with hook=False, leave out the step where clip_() is not finite"
+            )
         self.name = name
         self.norm_type = as_norm_type(norm_type)
         self.step = step  # of the coming frame
-        self._strategy = choose_strategy(max_norm, clip_value, norm_type)
+        self._strategy = choose_strategy(max_norm, clip_value, norm_type, strategy)
         self.clip_value = self._strategy.clip_value if isinstance(self._strategy, ClipByValue) else None
-        self._selection = Selection.of(include, exclude)
+        self._selection = Selection.of(include, exclude, group_by)
         self._watched = WatchedParameters(model, optimizer, self._selection)
         if not self._watched.layout.layers:
             raise ConfigurationError("include and exclude leave no layer to measure")
         previous = monitor_of(optimizer)
-        if previous is not None:
+        if previous is not None:  # of another run, as when the cell of a notebook is run again
             if previous.recording:
-                raise ConfigurationError(
-                    f"optimizer is watched already, by the monitor {previous.name!r}: finish its run or close it first"
-                )
-            previous.close()  # of a finished run: two of us would clip twice
-        self._model, self._optimizer, self._sink, self._tell = model, optimizer, sink, tell
-        self._raises = on_non_finite == "raise"
+                tell(f"this optimizer was watched by another run, which gets no more of its steps ({previous.name})")
+            previous.close()  # two of us would clip twice
+        self._model, self._optimizer, self._tell = model, optimizer, tell
         self.recording: bool = True  # makes frames; without them it still clips
-        self._frames = 0
-        self._last: Frame | None = None
-        self._was_finite = True
-        self._already_clipped = AlreadyClipped()
         self._told: set[str] = set()
+        self._recorder = Recorder(self, sink, self._tell_once)
         self._overhead = Overhead()
+        self._no_grad = torch.no_grad()
+        self._present = -1  # how many parameters had a gradient at the last step
+        self._was_finite = True
+        self._policy = NonFinitePolicy(on_non_finite)
+        self._keeps, self._raises = on_non_finite == "keep", on_non_finite == "raise"
+        self._set_aside = SetAside()
         self._observes_lbfgs = hook and isinstance(optimizer, torch.optim.LBFGS)
         if self._observes_lbfgs:
             self._strategy, self.clip_value = ObserveOnly(), None
             tell("LBFGS evaluates its closure many times a step: the first is measured, and nothing is clipped")
-        self._hook = StepHook(optimizer, self._gradients_ready) if hook else None
+        self._scaler: ScalerWatch | None = None
+        if scaler is not None and getattr(scaler, "is_enabled", lambda: True)():
+            # Where the loop calls ``clip_`` before the scaler's step, a frame of the step is there already.
+            on_skipped = self._scaler_skipped if hook else None
+            self._scaler = ScalerWatch(scaler, optimizer, on_skipped=on_skipped, on_fault=self._tell_fault)
+        self._fused = FusedStep.of(optimizer) if hook else None
+        self._hook: StepHook | None = None
+        if hook:
+            self._hook = StepHook(optimizer, self._gradients_ready, self._stepped, self._rescue_, self._tell_fault)
         _monitors[id(optimizer)] = self
 
     def __repr__(self) -> str:
         return f"<gradvitals.Monitor {self.name!r} of {type(self._optimizer).__name__}, step {self.step}>"
 
     @property
+    def optimizer_name(self) -> str:
+        """The class of the watched optimizer, such as ``AdamW``."""
+        return type(self._optimizer).__name__
+
+    @property
     def layout(self) -> Layout:
         """The layers measured now; a new one once the optimizer's parameters have changed."""
         return self._watched.layout
+
+    @property
+    def limit(self) -> float:
+        """The limit of norm clipping, infinite where it is off."""
+        return self._strategy.max_norm
 
     @property
     def max_norm(self) -> float | None:
@@ -127,14 +140,24 @@ class Monitor:
         self._strategy = choose_strategy(max_norm, self.clip_value, self.norm_type)
 
     @property
+    def has_scaler(self) -> bool:
+        """Whether the loop's GradScaler is known."""
+        return self._scaler is not None
+
+    @property
     def last(self) -> dict[str, Any] | None:
         """The newest frame as a dict, with ``layer_norms`` by layer name; None before the first step."""
-        return None if self._last is None else self._last.as_dict()
+        return None if self._recorder.last is None else self._recorder.last.as_dict()
 
     @property
     def overhead(self) -> float:
         """Share of the time between steps that is spent here, clipping included, in [0, 1]; smoothed."""
         return self._overhead.share
+
+    @property
+    def last_healthy_step(self) -> int | None:
+        """The newest step whose gradients were finite; None before the first."""
+        return self._policy.last_healthy_step
 
     def clip_(self) -> Tensor:
         """Clip and measure now, once before each ``optimizer.step()``; for a monitor made with ``hook=False``.
@@ -143,7 +166,20 @@ class Monitor:
         """
         if self._hook is not None:
             raise ConfigurationError("clip_ is for watch(..., hook=False): this optimizer clips in its own step")
-        return self._clip_and_record_(first_evaluation=True)
+        try:
+            global_norm = self._clip_and_record_(new_step=True)
+            return global_norm if isinstance(global_norm, Tensor) else torch.scalar_tensor(global_norm, device="cpu")
+        except NonFiniteGradientError:
+            raise
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+            self._rescue_(fault)
+            return torch.full((), math.nan)
+
+    def is_continued_by(self, model: nn.Module, optimizer: Optimizer) -> bool:
+        """Whether an optimizer was made anew for what this monitor watches: the same parameters, or the same layers."""
+        theirs = WatchedParameters(model, with_hooks(optimizer), self._selection)
+        ours = self._watched
+        return theirs.layout == ours.layout or any(theirs.holds(parameter) for parameter in ours.parameters)
 
     def stop_recording(self) -> None:
         """Keep clipping and make no more frames, as after ``Run.finish``."""
@@ -154,145 +190,224 @@ class Monitor:
         self.recording = False
         if self._hook is not None:
             self._hook.remove()
+        if self._scaler is not None:
+            self._scaler.close()
+        self._stepped()
         if _monitors.get(id(self._optimizer)) is self:
             del _monitors[id(self._optimizer)]
 
     def _gradients_ready(self, evaluation: int) -> None:
+        """In the optimizer's step, its gradients are final."""
+        if self._scaler is not None:
+            self._scaler.stepping()
         if evaluation == 0 or not self._observes_lbfgs:
-            self._clip_and_record_(first_evaluation=evaluation == 0)
+            self._clip_and_record_(new_step=evaluation == 0)
 
-    @torch.no_grad()
-    def _clip_and_record_(self, *, first_evaluation: bool) -> Tensor:
+    def _stepped(self) -> None:
+        """The optimizer's step is over: take back what it was told, put back what was hidden from it."""
+        if self._fused is not None:
+            self._fused.take_back()
+        self._set_aside.restore()
+
+    def _clip_and_record_(self, *, new_step: bool) -> Tensor | float:
         """Clip, and make a frame of a step's first evaluation. Raises nothing but what the policy asks for."""
-        started = self._overhead.begin()
-        global_norm, refusal, done = torch.tensor(math.nan, device="cpu"), None, False
+        global_norm: Tensor | float = math.nan
+        refusal, done = None, False
         try:
-            gradients, norms = self._measure()
-            global_norm = norms.global_norm
-            refusal = self._refuse(norms) if self._raises else None
-            counts = self._count_non_finite(gradients, norms)
-            if refusal is None:
-                clip = self._strategy.clip_([g for g in gradients if g is not None], norms, self._grad_scale())
-            else:
-                clip = Clip(norms, torch.full_like(global_norm, math.nan))
-            done = True
-            if first_evaluation and self.recording:
-                self._record(clip, counts, skipped=refusal is not None)
+            began = perf_counter()
+            with self._no_grad:
+                if self._fused is not None:
+                    self._fused.take_back()  # which the post-hook has not done where a step raised
+                self._set_aside.forget()
+                gradients, places, norms = self._measure()
+                scale = self._scale_in_gradients()
+                if scale is not None:
+                    norms = norms.divided_by(scale)
+                global_norm = norms.global_norm
+                action, counts = self._judge(gradients, places, norms)
+                coefficient = self._act_(action, gradients, norms, 1.0 if scale is None else scale)
+                done = True
+                if action is Action.RAISE:
+                    refusal = self._policy.error(self.step, float(global_norm), self._where(norms, counts))
+                if new_step and self.recording:
+                    self._recorder.record(
+                        self.step,
+                        norms,
+                        coefficient,
+                        watched=self._watched,
+                        places=places,
+                        optimizer=self._optimizer,
+                        loss_scale=self._loss_scale(scale),
+                        skipped=action is not Action.STEP or self._is_skipped_by_scaler(global_norm),
+                        non_finite=counts,
+                    )
+            self._overhead.count(began, new_step=new_step)
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
-            self._recover_(fault, done=done)
-        if first_evaluation:
+            self._rescue_(fault, done=done)
+        if new_step:
             self.step += 1
             if not self.recording:
                 self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
-        self._overhead.end(started, new_step=first_evaluation)
         if refusal is not None:
-            raise NonFiniteGradientError(refusal)
+            raise refusal
         return global_norm
 
-    def _measure(self) -> tuple[list[Tensor | None], GradientNorms]:
-        """The gradients of all parameters, and their norms without a loss scale."""
-        if not self._watched.still_hold(self._optimizer):
-            self._watched = WatchedParameters(self._model, self._optimizer, self._selection)
-        gradients = [parameter.grad for parameter in self._watched.parameters]
-        norms = gradient_norms(gradients, self.norm_type)
-        scale = self._grad_scale()
-        return gradients, norms.divided_by(scale) if isinstance(scale, Tensor) else norms
+    def _scaler_skipped(self, loss_scale: Tensor | float) -> None:
+        """A GradScaler has not called the optimizer, since the gradients overflowed: a frame all the same."""
+        if self.recording:
+            with self._no_grad:
+                gradients, places, norms = self._measure()
+                _, counts = self._inspect(gradients, places, norms)
+                self._recorder.record(
+                    self.step,
+                    norms,
+                    math.nan,
+                    watched=self._watched,
+                    places=places,
+                    optimizer=self._optimizer,
+                    loss_scale=loss_scale,
+                    skipped=True,
+                    non_finite=counts,
+                )
+        self.step += 1
 
-    def _grad_scale(self) -> Tensor | float:
+    def _measure(self) -> tuple[list[Tensor], list[int] | None, GradientNorms]:
+        """The gradients that there are, their places among the parameters, and their norms."""
+        watched = self._watched
+        if not watched.still_hold(self._optimizer):
+            watched = self._watch_anew()
+        gradients = [gradient for parameter in watched.parameters if (gradient := parameter.grad) is not None]
+        if len(gradients) != self._present or self.step % LOOK_EVERY == 0:
+            self._present = len(gradients)
+            if not watched.are_as_they_were():
+                watched = self._watch_anew()
+        places = None
+        if len(gradients) < len(watched.parameters):
+            places = [place for place, parameter in enumerate(watched.parameters) if parameter.grad is not None]
+        return gradients, places, self._norms(watched, gradients)
+
+    def _norms(self, watched: WatchedParameters, gradients: list[Tensor]) -> GradientNorms:
+        if watched.uniform:
+            try:
+                all_there = len(gradients) == len(watched.parameters)
+                return uniform_norms(gradients, self.norm_type, watched.plan if all_there else None)
+            except NotImplementedError:  # sparse gradients
+                watched.uniform = False
+        if watched.sharded:
+            return sharded_norms(gradients, self.norm_type)
+        return gradient_norms(gradients, self.norm_type)
+
+    def _watch_anew(self) -> WatchedParameters:
+        self._watched = WatchedParameters(self._model, self._optimizer, self._selection)
+        return self._watched
+
+    def _judge(
+        self, gradients: list[Tensor], places: list[int] | None, norms: GradientNorms
+    ) -> tuple[Action, list[tuple[int, int, int]] | None]:
+        """What is to be done with this step, and the counts of its bad layers. Waits for a device only if it must."""
+        if isinstance(norms.global_norm, Tensor) and (self._keeps or self._skips_on_device()):
+            return Action.STEP, None
+        if norms.global_norm < math.inf and self._was_finite:
+            return self._policy.judge(self.step, finite=True), None
+        finite, counts = self._inspect(gradients, places, norms)
+        if not finite and float(self._found_inf()) == 1.0:  # a GradScaler has this step skipped
+            if self._fused is not None and not self._fused.skips_cleanly():
+                self._set_aside.hide(self._watched.parameters)
+            return Action.STEP, counts
+        return self._policy.judge(self.step, finite), counts
+
+    def _inspect(
+        self, gradients: list[Tensor], places: list[int] | None, norms: GradientNorms
+    ) -> tuple[bool, list[tuple[int, int, int]] | None]:
+        """Whether the norm is finite; (layer, NaN, Inf) of each bad layer on the step on which it ceases to be."""
+        finite = bool(norms.global_norm < math.inf)
+        was_finite, self._was_finite = self._was_finite, finite
+        if finite or (not was_finite and self._keeps):
+            return finite, None  # counting reads everything: kept NaN are counted once, when they begin
+        counts: dict[int, tuple[int, int, int]] = {}
+        for place, nan, inf in count_non_finite(gradients):
+            layer = self._watched.layer_of.get(place if places is None else places[place])
+            if layer is not None:
+                _, nans, infs = counts.get(layer, (layer, 0, 0))
+                counts[layer] = (layer, nans + nan, infs + inf)
+        return finite, list(counts.values()) or None
+
+    def _act_(
+        self, action: Action, gradients: list[Tensor], norms: GradientNorms, grad_scale: Tensor | float
+    ) -> Tensor | float:
+        """Clip, or have the step skipped. The clip coefficient; NaN where the step is not made."""
+        strategy, fused = self._strategy, self._fused
+        if action is not Action.STEP:
+            if action is Action.SKIP:  # also where the optimizer is fused: a skip by found_inf makes state at step 0
+                self._set_aside.hide(self._watched.parameters)
+            return math.nan
+        if fused is None or not isinstance(strategy, ClipByGlobalNorm):
+            return strategy.clip_(gradients, norms, grad_scale)
+        if isinstance(norms.global_norm, Tensor):
+            coefficient = strategy.clip_(gradients, norms, grad_scale)
+            if self._skips_on_device():
+                fused.tell(skip=torch.isfinite(norms.global_norm).logical_not())
+            return coefficient
+        factor = strategy.factor(norms)
+        if factor is None:
+            return 1.0
+        foldable = norms.global_norm < FLOAT32_MAX
+        if not (foldable and fused.tell(divisor=factor.reciprocal())):
+            scale_(gradients, factor)
+        return factor
+
+    def _skips_on_device(self) -> bool:
+        """Whether a skip can be decided and made on the device, without waiting for it."""
+        return not self._keeps and not self._raises and self._fused is not None and self._fused.skips_cleanly()
+
+    def _scale_in_gradients(self) -> Tensor | float | None:
         """The loss scale that is still in the gradients: a GradScaler leaves dividing by it to a fused optimizer."""
-        scale: Tensor | None = getattr(self._optimizer, "grad_scale", None)
-        return 1.0 if scale is None else scale
+        if self._hook is None and self._scaler is not None:
+            return self._scaler.scale_in_gradients()
+        scale: Tensor | None = vars(self._optimizer).get("grad_scale")
+        return scale
+
+    def _loss_scale(self, in_gradients: Tensor | float | None) -> Tensor | float:
+        if self._scaler is not None:
+            return self._scaler.loss_scale()
+        return 1.0 if in_gradients is None else in_gradients
+
+    def _is_skipped_by_scaler(self, global_norm: Tensor | float) -> Tensor | bool:
+        """Whether a GradScaler keeps the optimizer from this step."""
+        if self._hook is None:
+            return self._scaler is not None and not bool(global_norm < math.inf)
+        found = self._found_inf()
+        return found == 1.0
 
     def _found_inf(self) -> Tensor | float:
         """1 where a GradScaler tells a fused optimizer to skip this step."""
-        found: Tensor | None = getattr(self._optimizer, "found_inf", None)
+        found: Tensor | None = vars(self._optimizer).get("found_inf")
         return 0.0 if found is None else found
 
-    def _refuse(self, norms: GradientNorms) -> str | None:
-        """Why the policy "raise" ends the step, or None. Waits for the device, which is what the policy costs."""
-        if torch.isfinite(norms.global_norm) or float(self._found_inf()) == 1.0:
-            return None
+    def _where(self, norms: GradientNorms, counts: list[tuple[int, int, int]] | None) -> str:
+        """Where gradients ceased to be finite, in words."""
         names = [layer.name for layer in self.layout.layers]
-        where = name_non_finite(self._measured(norms.layer_norms), names)
-        return f"the gradient norm of step {self.step} is {float(norms.global_norm)}: not finite in {where}"
+        first = first_non_finite(counts or (), len(names))
+        return "no layer that is measured" if first is None else where_it_began(first, names)
 
-    def _count_non_finite(
-        self, gradients: Sequence[Tensor | None], norms: GradientNorms
-    ) -> list[tuple[int, int, int]] | None:
-        """(layer, NaN, Inf) of each bad layer, on the step on which it begins. None elsewhere, and not on the CPU."""
-        if not norms.global_norm.is_cpu:
-            return None  # looking would wait for the device
-        was_finite, self._was_finite = self._was_finite, math.isfinite(float(norms.global_norm))
-        if self._was_finite or not was_finite:
-            return None
-        measured = self._watched.measured
-        return count_non_finite(gradients if measured is None else [gradients[place] for place in measured]) or None
-
-    def _measured(self, values: Tensor) -> Tensor:
-        """Of one value a parameter, those of the layers in the layout."""
-        return values if self._watched.measured is None else values[self._watched.measured]
-
-    def _record(self, clip: Clip, counts: list[tuple[int, int, int]] | None, *, skipped: bool) -> None:
-        """Make the frame of this step and hand it over."""
-        weights = None
-        if self._frames % PARAM_NORMS_EVERY == 0:
-            weights = self._measured(gradient_norms(self._watched.parameters, self.norm_type).layer_norms)
-        lr = self._optimizer.param_groups[0].get("lr", math.nan)
-        layers, numbers, lrs, scales, found, weight_values = read_together(
-            self._measured(clip.norms.layer_norms),
-            torch.stack([clip.norms.global_norm, clip.clip_coefficient]),
-            lr,
-            self._grad_scale(),
-            self._found_inf(),
-            weights if weights is not None else math.nan,
-        )
-        global_norm, clip_coefficient = numbers.tolist()
-        finite = math.isfinite(global_norm)
-        frame = Frame(
-            step=self.step,
-            time=time.time(),
-            global_norm=global_norm,
-            clip_coefficient=clip_coefficient if finite else math.nan,
-            max_norm=self._strategy.max_norm,
-            lr=float(lrs[0]),
-            layout=self.layout,
-            layer_norms=clamp_to_float32(layers),
-            param_norms=clamp_to_float32(weight_values) if weights is not None else None,
-            loss_scale=float(scales[0]),
-            flags=self._flags(global_norm, skipped=skipped or found[0] == 1.0),
-            non_finite=counts,
-        )
-        self._frames += 1
-        self._last = frame
-        self._sink.submit(self, frame)
-
-    def _flags(self, global_norm: float, *, skipped: bool) -> int:
-        flags = 0 if math.isfinite(global_norm) else FLAG_NON_FINITE
-        if skipped:
-            flags |= FLAG_SKIPPED_STEP
-        self._already_clipped.observe(global_norm)
-        limit = self._already_clipped.limit
-        if limit is not None:
-            flags |= FLAG_ALREADY_CLIPPED
-            self._tell_once(
-                "already clipped",
-                f"the gradients of {self.name} were clipped to {limit:g} before they came here, so their norms mean "
-                f"nothing: remove your clip_grad_norm_(..., {limit:g}), and let watch(..., max_norm={limit:g}) do it",
-            )
-        return flags
-
-    def _recover_(self, fault: Exception, *, done: bool) -> None:
+    def _rescue_(self, fault: Exception, *, done: bool = False) -> None:
         """After a fault of ours: clip by torch alone what has not been clipped yet."""
-        self._tell_once(
-            "fault", f"a step could not be measured ({fault!r}); gradients are still clipped, and training goes on"
-        )
+        self._tell_fault(fault)
         if done:
             return
         try:
+            if self._fused is not None:
+                self._fused.take_back()
             parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-            self._strategy.clip_like_torch_(distinct(parameters), self._grad_scale())
+            scale = self._scale_in_gradients()
+            self._strategy.clip_like_torch_(distinct(parameters), 1.0 if scale is None else scale)
         except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
             self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
+
+    def _tell_fault(self, fault: Exception) -> None:
+        self._tell_once(
+            "fault", f"a step could not be measured ({fault!r}); gradients are still clipped, and training goes on"
+        )
 
     def _tell_once(self, about: str, line: str) -> None:
         if about not in self._told:
@@ -303,16 +418,3 @@ class Monitor:
 def monitor_of(optimizer: Optimizer) -> Monitor | None:
     """The monitor that watches ``optimizer`` now, in whichever run; None where there is none."""
     return _monitors.get(id(with_hooks(optimizer)))
-
-
-def _refuse_what_comes_later(group_by: object, scaler: object, on_non_finite: str) -> None:
-    """Raise ConfigurationError for arguments that later versions accept."""
-    if group_by is not None:
-        raise ConfigurationError("group_by is not supported yet: leave it out, and layers are grouped by their module")
-    if on_non_finite not in ("keep", "raise"):
-        raise ConfigurationError(f"on_non_finite must be 'keep' or 'raise', not {on_non_finite!r}")
-    if scaler is not None and getattr(scaler, "is_enabled", lambda: True)():
-        raise ConfigurationError(
-            "scaler is not supported yet: leave it out. Norms and clipping are right under a GradScaler, but a step "
-            "that it skips is not seen"
-        )

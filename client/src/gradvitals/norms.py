@@ -1,39 +1,59 @@
 """Norms of gradients: one for each layer and one for all of them, before anything is clipped.
 
-Tensors in, tensors out. Nothing here knows of runs or clipping, changes a gradient or waits for a device. On the CPU
-the numbers are better than torch's, whose kernel adds one tensor up in single precision: 1e-3 off at twenty million
-elements, and infinite where only the squares of a gradient overflow.
+Nothing here knows of runs or clipping, changes a gradient or waits for a device. On the CPU norms are numbers, and
+better than torch's, whose kernel adds one tensor up in single precision: 1e-3 off at twenty million elements, and
+infinite where only the squares of a gradient overflow. On a device they are tensors that stay there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradvitals.cpu_norms import HALF, cpu_norms, norm_of_norms
+from gradvitals.cpu_norms import HALF, Plan, cpu_norms, norm_of_norms
 from gradvitals.errors import ConfigurationError
 
+EPSILON = 1e-6  # torch's: keeps the quotient finite where the norm is zero
 FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True, slots=True)
 class GradientNorms:
-    """The norms of one set of gradients, before clipping."""
+    """The norms of one set of gradients, before clipping: numbers where all are on the CPU, else tensors."""
 
-    layer_norms: Tensor  # [L]; 0.0 where there is no gradient. float64 where all gradients are on the CPU
-    global_norm: Tensor  # 0-d, of all gradients as one vector; float32 unless a gradient is float64, as in torch
+    layer_norms: list[float] | Tensor  # [L]; 0.0 where there is no gradient
+    global_norm: float | Tensor  # of all gradients as one vector; a tensor is 0-d
     norm_type: float
+    dtype: torch.dtype = torch.float32  # in which torch would clip
+    torchs: bool = False  # whether the layer norms are torch's own, bit for bit
 
     def divided_by(self, scale: Tensor | float) -> GradientNorms:
         """The norms of the same gradients without their loss scale."""
+        if isinstance(self.layer_norms, list):
+            scale = float(scale)
+            layer_norms = [norm / scale for norm in self.layer_norms]
+            return GradientNorms(layer_norms, float(self.global_norm) / scale, self.norm_type, self.dtype)
         if isinstance(scale, Tensor):
             scale = scale.to(self.layer_norms.device)
-        global_norm = (self.global_norm / scale).to(self.global_norm.dtype)
-        return GradientNorms(self.layer_norms / scale, global_norm, self.norm_type)
+        global_norm = torch.as_tensor(self.global_norm / scale).to(self.layer_norms.dtype)
+        return GradientNorms(self.layer_norms / scale, global_norm, self.norm_type, self.dtype)
+
+    def torchs_global_norm(self) -> Tensor:
+        """The global norm as torch's clip would have it, 0-d: bit for bit where its own layer norms were measured."""
+        if isinstance(self.global_norm, Tensor):
+            return self.global_norm
+        if self.torchs:
+            layer_norms = torch.tensor(self.layer_norms, dtype=self.dtype, device="cpu")
+            global_norm: Tensor = torch.linalg.vector_norm(layer_norms, self.norm_type)
+            return global_norm
+        # As in torch, float32 gradients are clipped in float32, unless a finite norm would become infinite.
+        double = FLOAT32_MAX < self.global_norm < math.inf
+        # The device is named, since a script may have set a default one.
+        return torch.tensor(self.global_norm, dtype=torch.float64 if double else self.dtype, device="cpu")
 
 
 def as_norm_type(norm_type: float | str) -> float:
@@ -41,10 +61,19 @@ def as_norm_type(norm_type: float | str) -> float:
     try:
         p = float(norm_type)
     except (TypeError, ValueError):
-        p = float("nan")
+        p = math.nan
     if not p > 0:
         raise ConfigurationError(f"norm_type must be a number above 0 or infinity, not {norm_type!r}")
     return p
+
+
+def uniform_norms(gradients: list[Tensor], p: float, plan: Plan | None) -> GradientNorms:
+    """Measure real, strided, non-empty gradients of one dtype on the CPU; the short way for a monitor's every step."""
+    if not gradients:
+        return GradientNorms([], 0.0, p)
+    norms, torchs = cpu_norms(gradients, p, plan)
+    dtype = torch.float64 if gradients[0].dtype is torch.float64 else torch.float32
+    return GradientNorms(norms, norm_of_norms(norms, p), p, dtype, torchs)
 
 
 @torch.no_grad()
@@ -53,7 +82,7 @@ def gradient_norms(gradients: Sequence[Tensor | None], norm_type: float = 2.0) -
 
     ``gradients`` may mix devices and dtypes, be sparse (what counts is the sum of duplicates), empty or None. Half
     precision is measured in single precision. On the CPU a finite gradient has a finite norm, also where its squares
-    overflow; on another device it is torch's own. Results are on the device of the first gradient, as in torch.
+    overflow; on another device it is torch's own. Tensors are on the device of the first gradient, as in torch.
     """
     p = as_norm_type(norm_type)
     groups: dict[tuple[torch.device, torch.dtype], tuple[list[int], list[Tensor]]] = {}
@@ -64,23 +93,24 @@ def gradient_norms(gradients: Sequence[Tensor | None], norm_type: float = 2.0) -
         places.append(place)
         tensors.append(_plain(gradient))
     double = any(dtype in (torch.float64, torch.complex128) for _, dtype in groups)
+    dtype = torch.float64 if double else torch.float32
     if all(device.type == "cpu" for device, _ in groups):
-        norms = np.zeros(len(gradients))
+        norms = [0.0] * len(gradients)
+        torchs = False
         for places, tensors in groups.values():
-            norms[places] = cpu_norms(tensors, p)
-        global_norm = norm_of_norms(norms, p)
-        # As in torch, float32 gradients are clipped in float32, unless a finite norm would become infinite.
-        double = double or FLOAT32_MAX < global_norm < torch.inf
-        dtype = torch.float64 if double else torch.float32
-        # The device is named, since a script may have set a default one.
-        return GradientNorms(torch.from_numpy(norms), torch.tensor(global_norm, dtype=dtype, device="cpu"), p)
+            values, torchs = cpu_norms(tensors, p)
+            for place, norm in zip(places, values, strict=True):
+                norms[place] = norm
+        # Torch leaves out what is missing, which would be added up in another order.
+        torchs = torchs and len(groups) == 1 and len(tensors) == len(gradients)
+        return GradientNorms(norms, norm_of_norms(norms, p), p, dtype, torchs)
 
     device = next(iter(groups))[0]
-    layer_norms = torch.zeros(len(gradients), dtype=torch.float64 if double else torch.float32, device=device)
+    layer_norms = torch.zeros(len(gradients), dtype=dtype, device=device)
     for places, tensors in groups.values():
         on_device = _device_norms(tensors, p).to(device, layer_norms.dtype)
         layer_norms.index_copy_(0, torch.tensor(places, device=device), on_device)
-    return GradientNorms(layer_norms, torch.linalg.vector_norm(layer_norms, p), p)
+    return GradientNorms(layer_norms, torch.linalg.vector_norm(layer_norms, p), p, dtype)
 
 
 def distinct(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -100,6 +130,6 @@ def _plain(gradient: Tensor) -> Tensor:
 def _device_norms(tensors: list[Tensor], p: float) -> Tensor:
     """Norms of tensors of one dtype on one device, [k], without waiting for it."""
     if tensors[0].is_cpu:
-        return torch.from_numpy(cpu_norms(tensors, p))
+        return torch.tensor(cpu_norms(tensors, p)[0], dtype=torch.float64, device="cpu")
     precise = torch.float32 if tensors[0].dtype in HALF else None
     return torch.stack(torch._foreach_norm(tensors, p, dtype=precise))

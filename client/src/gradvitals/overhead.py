@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import time
+from time import perf_counter
 
 SMOOTHING = 0.05  # weight of the newest step
 
 
 class Overhead:
-    """Exponentially smoothed share of the wall time from one step to the next that was spent between begin and end."""
+    """Exponentially smoothed share of the wall time from one step to the next that was spent in a monitor."""
 
     def __init__(self) -> None:
         self.share = 0.0
         self._steps = 0
-        self._step_began: float | None = None
+        self._step_began = 0.0  # as perf_counter says; 0 before the first
         self._spent_in_step = 0.0
 
-    def begin(self) -> float:
-        """Start the clock; its reading goes to ``end``."""
-        return time.perf_counter()
-
-    def end(self, began: float, *, new_step: bool) -> None:
-        """Stop it. A step may be worked on several times, of which the first is ``new_step``."""
-        spent = time.perf_counter() - began
+    def count(self, began: float, *, new_step: bool) -> None:
+        """Count the time since ``began``. A step may be worked on several times, of which the first is ``new_step``."""
+        spent = perf_counter() - began
         if not new_step:
             self._spent_in_step += spent
             return
-        if self._step_began is not None and began > self._step_began:
+        if self._step_began:
             share = min(self._spent_in_step / (began - self._step_began), 1.0)
             self._steps += 1
             self.share += (share - self.share) * max(SMOOTHING, 1 / self._steps)

@@ -1,8 +1,9 @@
 """Hold frames in memory until the service has them, within a bound.
 
-The training thread adds and amends frames; the sender's thread takes, acknowledges and gives up. Both hold one lock for
-a few list operations at most, never while a value is read, encoded or sent. What does not fit is given up from the
-oldest on, in counted ranges that the service stores as gaps: a gap is acceptable, a slow step is not.
+The training thread adds frames to an inbox, which takes no lock and less than a microsecond; whoever holds the lock
+next sorts them into their streams. The sender's thread takes, acknowledges and gives up. The lock is held for a few
+list operations at most, never while a value is read, encoded or sent. What does not fit is given up from the oldest on,
+in counted ranges that the service stores as gaps: a gap is acceptable, a slow step is not.
 
 ``FrameStore`` is what the sender asks of a store; a spool on disk can take this one's place.
 """
@@ -18,7 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange
+import numpy as np
+
+from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange, clamp_to_float32
 from gradvitals.logged import LoggedValues
 
 CHUNK_SECONDS = 0.25
@@ -26,6 +29,7 @@ CHUNK_FRAMES = 256
 CHUNK_BYTES = 1 << 20
 STORE_FRAMES = 10_000
 STORE_BYTES = 16 << 20
+INBOX_FRAMES = 256  # at which the training thread sorts them itself: the sender may hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,29 +163,45 @@ class PendingFrames:
         self._streams: dict[str, _Stream] = {}
         self._frames = 0
         self._bytes = 0
+        self._inbox: deque[tuple[str, Frame, LoggedValues | None, float]] = deque()
+        self._asleep = True  # the sender was told that nothing waits
         # Reentrant, because a signal handler may log or finish while its own thread is inside ``add``.
         self._lock = threading.RLock()
 
     def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
         """Take one frame; never waits. True when the sender should look at once."""
-        entry = _Entry(frame, logged, self._clock(), frame.nbytes + (64 * len(logged) if logged else 0))
-        with self._lock:
+        self._inbox.append((monitor, frame, logged, self._clock()))
+        if len(self._inbox) >= INBOX_FRAMES:
+            with self._lock:
+                self._sort()
+        if self._asleep or frame.flags & FLAG_NON_FINITE:
+            self._asleep = False
+            return True
+        return False
+
+    def _sort(self) -> None:
+        """Put what is in the inbox into its streams, and give up what does not fit. With the lock held."""
+        inbox = self._inbox
+        while inbox:
+            monitor, frame, logged, added = inbox.popleft()
+            frame.layer_norms = clamp_to_float32(np.asarray(frame.layer_norms))
+            if frame.param_norms is not None:
+                frame.param_norms = clamp_to_float32(np.asarray(frame.param_norms))
+            entry = _Entry(frame, logged, added, frame.nbytes + (64 * len(logged) if logged else 0))
             stream = self._streams.get(monitor)
             if stream is None:
                 stream = self._streams[monitor] = _Stream(monitor, frame.layout)
-            was_due = stream.is_due(entry.added)
-            was_empty = not stream.entries
             stream.push(entry)
             self._frames += 1
             self._bytes += entry.nbytes
             while self._frames > 1 and (self._frames > self._max_frames or self._bytes > self._max_bytes):
                 oldest = min((s for s in self._streams.values() if s.entries), key=lambda s: s.entries[0].added)
                 self._forget(oldest.lose_oldest("queue_full"))
-            return was_empty or (not was_due and stream.is_due(entry.added))
 
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """Add values to a monitor's frame of ``step``; False when it is not held any more or was already taken."""
         with self._lock:
+            self._sort()
             stream = self._streams.get(monitor)
             if stream is None:
                 return False
@@ -198,6 +218,7 @@ class PendingFrames:
         """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
         now = self._clock()
         with self._lock:
+            self._sort()
             # The longest waiting first, so that one busy monitor cannot starve another.
             for stream in sorted(self._streams.values(), key=lambda s: s.entries[0].added if s.entries else now):
                 if not (flush or stream.is_due(now)):
@@ -219,14 +240,17 @@ class PendingFrames:
         return Chunk(self._attempt_id, stream.monitor, layout, first, [entry.frame for entry in entries], lost)
 
     def due_in(self) -> float | None:
-        """Seconds until the next chunk is due; None when nothing waits."""
+        """Seconds until the next chunk is due; None when nothing waits, and then ``add`` says when something does."""
         now = self._clock()
+        self._asleep = True  # before the inbox is looked at, so that what comes later says so
         with self._lock:
+            self._sort()
             waits = [
                 0.0 if stream.is_due(now) else CHUNK_SECONDS - (now - stream.entries[0].added)
                 for stream in self._streams.values()
                 if stream.entries or stream.lost
             ]
+        self._asleep = not waits
         return max(min(waits), 0.0) if waits else None
 
     def acknowledge(self, chunk: Chunk, next: int) -> None:
@@ -241,6 +265,7 @@ class PendingFrames:
     def rewind(self, monitor: str, next: int) -> bool:
         """The service holds only ``next`` frames; False when that changes nothing."""
         with self._lock:
+            self._sort()
             stream = self._streams[monitor]
             if next == stream.acknowledged or next > stream.made:
                 return False
@@ -261,6 +286,7 @@ class PendingFrames:
     def counts(self) -> Mapping[str, Counts]:
         """How far each monitor's stream has come."""
         with self._lock:
+            self._sort()
             return {
                 stream.monitor: Counts(
                     stream.made, len(stream.entries), stream.lost_for_good + sum(lost.n for lost in stream.lost)

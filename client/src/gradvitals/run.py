@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -25,9 +25,11 @@ from gradvitals.settings import clean_name
 from gradvitals.summary import Summary, describe_watch
 
 if TYPE_CHECKING:
-    from torch import nn, optim
+    from torch import Tensor, nn, optim
 
+    from gradvitals.clipping import ClipStrategy
     from gradvitals.monitor import Monitor
+    from gradvitals.norms import GradientNorms
 
 FINISH_SECONDS = 5.0
 MONITOR_NAME_CHARACTERS = 128
@@ -103,19 +105,27 @@ class Run:
         max_norm: float | None = None,
         norm_type: float = 2.0,
         clip_value: float | None = None,
+        strategy: ClipStrategy | Callable[[Sequence[Tensor], GradientNorms], object] | None = None,
         scaler: object | None = None,
         name: str | None = None,
-        include: object | None = None,
-        exclude: object | None = None,
-        group_by: object | None = None,
+        include: str | Iterable[str] | None = None,
+        exclude: str | Iterable[str] | None = None,
+        group_by: str | Iterable[str] | None = None,
         on_non_finite: str = "keep",
         hook: bool = True,
     ) -> Monitor:
         """Clip and measure inside each ``optimizer.step()`` from now on; raises ConfigurationError for a mistake.
 
-        ``max_norm`` limits the norm of all gradients as one vector, ``clip_value`` each element; with neither, the
-        gradients are only measured. With ``hook=False`` the loop calls ``monitor.clip_()`` itself. An optimizer that
-        this run watches already keeps its monitor, which is returned as it is.
+        ``max_norm`` limits the norm of all gradients as one vector, ``clip_value`` each element, and ``strategy`` is
+        another way to clip, such as ``ClipByLayerNorm(1.0)`` or a function ``f(gradients, norms)`` that changes them in
+        place; with none of these, the gradients are only measured. ``scaler`` is the loop's GradScaler. ``include`` and
+        ``exclude`` are globs over parameter names that choose what is measured one by one; ``group_by="layers.*"``
+        measures all of ``layers.0`` together. ``on_non_finite`` is "keep" (as torch does), "skip" (weights and
+        optimizer stay as they are) or "raise" (NonFiniteGradientError). With ``hook=False`` the loop calls
+        ``monitor.clip_()`` itself.
+
+        An optimizer that this run watches already keeps its monitor, which is returned as it is. One that was made anew
+        for the same layers continues the monitor of that ``name``.
         """
         try:
             from gradvitals.monitor import Monitor, monitor_of
@@ -125,7 +135,7 @@ class Run:
         if known is not None and known.recording and self._monitors.get(known.name) is known:
             self._announcer.say(f"this optimizer is watched already, as {known.name}: its settings stay as they are")
             return known
-        name = self._name_monitor(name)
+        name, step = self._name_monitor(name, model, optimizer)
         monitor = Monitor(
             model,
             optimizer,
@@ -134,17 +144,24 @@ class Run:
             max_norm=max_norm,
             norm_type=norm_type,
             clip_value=clip_value,
+            strategy=strategy,
             scaler=scaler,
             include=include,
             exclude=exclude,
             group_by=group_by,
             on_non_finite=on_non_finite,
             hook=hook,
-            step=self._first_step,
+            step=step,
             tell=self._announcer.say,
         )
         self._monitors[name] = monitor
-        facts = WatchedFacts(type(optimizer).__name__, monitor.norm_type, monitor.clip_value, monitor.max_norm)
+        facts = WatchedFacts(
+            monitor.optimizer_name,
+            monitor.norm_type,
+            monitor.clip_value,
+            monitor.max_norm,
+            None if strategy is None else getattr(strategy, "__name__", type(strategy).__name__),
+        )
         self._attempt.monitors = {**self._attempt.monitors, name: facts}
         self._announcer.say(describe_watch(name, len(monitor.layout.layers), facts))
         return monitor
@@ -195,7 +212,8 @@ class Run:
         else:
             self._finish("failed", kind.__name__, FINISH_SECONDS)
 
-    def _name_monitor(self, name: str | None) -> str:
+    def _name_monitor(self, name: str | None, model: nn.Module, optimizer: optim.Optimizer) -> tuple[str, int]:
+        """The name of a new monitor, and the number of its first step."""
         if self._finished:
             raise ConfigurationError("this run is finished; watch needs a new one from gradvitals.init")
         if name is None:
@@ -204,9 +222,13 @@ class Run:
         name = clean_name("name", name)
         if len(name) > MONITOR_NAME_CHARACTERS:
             raise ConfigurationError(f"name has {len(name)} characters, at most {MONITOR_NAME_CHARACTERS} are kept")
-        if name in self._monitors:
+        former = self._monitors.get(name)
+        if former is None:
+            return name, self._first_step
+        if not former.is_continued_by(model, optimizer):
             raise ConfigurationError(f"name is {name!r}, which another monitor of this run has already")
-        return name
+        former.stop_recording()  # it still clips, should its optimizer be used again
+        return name, former.step
 
     def _log(self, values: dict[str, object], step: int | None) -> None:
         logged = LoggedValues()
@@ -232,14 +254,14 @@ class Run:
         return sender is not None and any(sender.amend(name, step, logged) for name, step in steps.items())
 
     def _take(self, sender: Sender, monitor: Monitor, frame: Frame) -> None:
-        facts = self._attempt.monitors[monitor.name]
-        facts.max_norm = monitor.max_norm
-        self._attempt.overhead = monitor.overhead
-        self._attempt.last_step = frame.step
+        attempt = self._attempt
+        attempt.monitors[monitor.name].max_norm = frame.max_norm
+        attempt.overhead = monitor.overhead
+        attempt.last_step = frame.step
         self._summary.count(frame)
-        if frame.step == self._first_step and self._attempt.resumed_from_step is not None:
+        if frame.step == self._first_step and attempt.resumed_from_step is not None:
             frame.flags |= FLAG_SEAM
-        if self._attempt.rank != 0:
+        if attempt.rank != 0:
             self._coming = LoggedValues()
             return  # rank 0 ships the frames, the others their heartbeat
         logged = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -15,21 +16,39 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from gradvitals.errors import NonFiniteGradientError
+
 # Called with the number of the evaluation within this step, from 0: only a closure can be evaluated more than once.
 GradientsReady = Callable[[int], None]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class StepHook:
-    """Calls ``gradients_ready`` in every step of one optimizer, until ``remove``."""
+    """Calls ``ready`` in every step of one optimizer, and ``stepped`` after it, until ``remove``.
 
-    def __init__(self, optimizer: Optimizer, gradients_ready: GradientsReady) -> None:
-        self._gradients_ready = gradients_ready
+    ``ready`` may raise a NonFiniteGradientError, which ends the step. Anything else that goes wrong in here is given to
+    ``rescue`` where the gradients were not seen to, else to ``tell``, and never reaches the training.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        ready: GradientsReady,
+        stepped: Callable[[], None],
+        rescue: Callable[[Exception], None],
+        tell: Callable[[Exception], None],
+    ) -> None:
+        self._ready = ready
+        self._stepped = stepped
+        self._rescue = rescue
+        self._tell = tell
         self._stepping = False
-        self._handles = (
-            optimizer.register_step_pre_hook(_Attached(self._before)),
-            optimizer.register_step_post_hook(_Attached(self._after)),
-        )
+        after = optimizer.register_step_post_hook(_Attached(self._after))
+        # First of all that follow the step: what was taken from it is back before a hook of the user's zeroes it.
+        hooks = optimizer._optimizer_step_post_hooks
+        if isinstance(hooks, OrderedDict):
+            hooks.move_to_end(after.id, last=False)
+        self._handles = (optimizer.register_step_pre_hook(_Attached(self._before)), after)
 
     def remove(self) -> None:
         """Take the hook off the optimizer; harmless when done twice."""
@@ -37,20 +56,29 @@ class StepHook:
             handle.remove()
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        # A subclass whose step calls super().step() runs the hooks for both: only the outer one counts. The flag alone
-        # would not do, since it stays set when a step raises.
-        if self._stepping and _inside_another_step(optimizer):
-            return None
-        self._stepping = True
-        if len(args) > 1 and callable(args[1]):  # args begins with the optimizer itself
-            return (args[0], self._wrap(args[1]), *args[2:]), kwargs
-        if callable(kwargs.get("closure")):
-            return args, {**kwargs, "closure": self._wrap(kwargs["closure"])}
-        self._gradients_ready(0)
+        try:
+            # A subclass whose step calls super().step() runs the hooks for both: only the outer one counts. The flag
+            # alone would not do, since it stays set when a step raises.
+            if self._stepping and _inside_another_step(optimizer):
+                return None
+            self._stepping = True
+            if len(args) > 1 and callable(args[1]):  # args begins with the optimizer itself
+                return (args[0], self._wrap(args[1]), *args[2:]), kwargs
+            if callable(kwargs.get("closure")):
+                return args, {**kwargs, "closure": self._wrap(kwargs["closure"])}
+            self._ready(0)
+        except NonFiniteGradientError:
+            raise
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+            self._rescue(fault)
         return None
 
     def _after(self, *_: object) -> None:
         self._stepping = False
+        try:
+            self._stepped()
+        except Exception as fault:  # noqa: BLE001 -- as above
+            self._tell(fault)
 
     def _wrap(self, closure: Callable[..., Any]) -> Callable[..., Any]:
         evaluation = 0
@@ -59,7 +87,12 @@ class StepHook:
         def measured(*args: Any, **kwargs: Any) -> Any:
             nonlocal evaluation
             loss = closure(*args, **kwargs)
-            self._gradients_ready(evaluation)
+            try:
+                self._ready(evaluation)
+            except NonFiniteGradientError:
+                raise
+            except Exception as fault:  # noqa: BLE001 -- as above
+                self._rescue(fault)
             evaluation += 1
             return loss
 

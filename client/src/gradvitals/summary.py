@@ -49,6 +49,8 @@ def describe_watch(monitor: str, layers: int, facts: WatchedFacts) -> str:
         limit = f"max_norm={facts.max_norm:g}"
     elif facts.clip_value is not None:
         limit = f"clip_value={facts.clip_value:g}"
+    elif facts.strategy is not None:
+        return f"clipping {what} by {facts.strategy}: remove your own clipping, or this one by leaving out strategy"
     else:
         return f"measuring {what}; gradients are not clipped"
     return f"clipping {what} with {limit}: remove your own clipping, or this one by leaving out {limit.split('=')[0]}"

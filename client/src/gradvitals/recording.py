@@ -1,0 +1,122 @@
+"""Make the frames of one monitor from what was measured at each step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gradvitals.already_clipped import AlreadyClipped
+from gradvitals.amp import ScaledNorms
+from gradvitals.frames import (
+    FLAG_ALREADY_CLIPPED,
+    FLAG_NON_FINITE,
+    FLAG_SKIPPED_STEP,
+    PARAM_NORMS_EVERY,
+    Frame,
+)
+from gradvitals.layers import WatchedParameters
+from gradvitals.norms import GradientNorms, gradient_norms
+from gradvitals.read_back import read_together
+
+if TYPE_CHECKING:
+    from gradvitals.monitor import Monitor
+
+
+class FrameSink(Protocol):
+    """Where frames go. ``submit`` never blocks and never raises."""
+
+    def submit(self, monitor: Monitor, frame: Frame) -> None:
+        """Take one frame."""
+
+
+class Recorder:
+    """Turns measurements into frames, numbers them, and hands them to the sink."""
+
+    def __init__(self, monitor: Monitor, sink: FrameSink, tell_once: Callable[[str, str], None]) -> None:
+        self._monitor = monitor
+        self._sink = sink
+        self._tell_once = tell_once
+        self._already_clipped = AlreadyClipped()
+        self._scaled_norms = ScaledNorms()
+        self._frames = 0
+        self.last: Frame | None = None
+
+    def record(
+        self,
+        step: int,
+        norms: GradientNorms,
+        coefficient: Tensor | float,
+        *,
+        watched: WatchedParameters,
+        places: list[int] | None,
+        optimizer: Optimizer,
+        loss_scale: Tensor | float,
+        skipped: Tensor | float,
+        non_finite: list[tuple[int, int, int]] | None,
+    ) -> None:
+        """Make the frame of a step and hand it over. ``places`` are the parameters that have a gradient; None: all."""
+        lr = optimizer.param_groups[0].get("lr", math.nan)
+        global_norm, layer_norms = norms.global_norm, norms.layer_norms
+        if isinstance(global_norm, Tensor) or isinstance(layer_norms, Tensor):
+            layer_norms, numbers = read_together(layer_norms, global_norm, coefficient, lr, loss_scale, skipped)
+            global_norm, coefficient, lr, loss_scale, skipped = numbers
+        layers = watched.spread(layer_norms, places, norms.norm_type)
+        weights = None
+        if self._frames % PARAM_NORMS_EVERY == 0 and not watched.sharded:
+            weights = self._weights(watched, norms.norm_type)
+        finite = global_norm < math.inf
+        flags = 0 if finite else FLAG_NON_FINITE
+        if skipped:
+            flags |= FLAG_SKIPPED_STEP
+        if (
+            not self._scaled_norms.settled
+            and self._scaled_norms.begin_with(global_norm)
+            and not self._monitor.has_scaler
+        ):
+            self._tell_scaled(global_norm)
+        self._already_clipped.observe(global_norm)
+        if self._already_clipped.limit is not None:
+            flags |= FLAG_ALREADY_CLIPPED
+            self._tell_already_clipped(self._already_clipped.limit)
+        frame = Frame(
+            step=step,
+            time=time.time(),
+            global_norm=global_norm,
+            clip_coefficient=float(coefficient) if finite else math.nan,
+            max_norm=self._monitor.limit,
+            lr=float(lr),
+            layout=watched.layout,
+            layer_norms=layers,
+            param_norms=weights,
+            loss_scale=float(loss_scale),
+            flags=flags,
+            non_finite=non_finite,
+        )
+        self._frames += 1
+        self.last = frame
+        self._sink.submit(self._monitor, frame)
+
+    def _weights(self, watched: WatchedParameters, norm_type: float) -> list[float]:
+        weights = gradient_norms(watched.parameters, norm_type).layer_norms
+        if isinstance(weights, Tensor):
+            weights, _ = read_together(weights)
+        return watched.spread(weights, None, norm_type)
+
+    def _tell_scaled(self, global_norm: float) -> None:
+        self._tell_once(
+            "scaled",
+            f"the gradients of {self._monitor.name} have norms such as {global_norm:.3g}: is there a loss scale in "
+            "them? Where a GradScaler is used, pass it as watch(..., scaler=scaler): norms are then those without it",
+        )
+
+    def _tell_already_clipped(self, limit: float) -> None:
+        self._tell_once(
+            "already clipped",
+            f"the gradients of {self._monitor.name} were clipped to {limit:g} before they came here, so their norms "
+            f"mean nothing: remove your clip_grad_norm_(..., {limit:g}), and let watch(..., max_norm={limit:g}) do it",
+        )
