@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -42,7 +43,8 @@ _COLUMNS = {  # one value a frame, in the wire's order
     "flags": "<u4",
 }
 
-Float32Vector = npt.NDArray[np.float32]
+# An array("f") is made in the training thread, where the first touch of numpy in a step would cost as much as a clip.
+Float32Vector: TypeAlias = "npt.NDArray[np.float32] | array[float]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Layout:
 
     def to_json(self) -> dict[str, Any]:
         """The body that declares this layout."""
-        return {"layers": [asdict(layer) for layer in self.layers]}
+        return {"layers": self.layers}
 
 
 @dataclass(slots=True)
@@ -89,9 +91,8 @@ class Frame:
     max_norm: float  # infinity where norm clipping is off
     lr: float  # of parameter group 0; NaN where it has none
     layout: Layout
-    # [L]; 0.0 where a layer got no gradient. A list in the training thread: whoever sends makes the vector of it.
-    layer_norms: Float32Vector | list[float]
-    param_norms: Float32Vector | list[float] | None = None  # [L]; see PARAM_NORMS_EVERY
+    layer_norms: Float32Vector  # [L]; 0.0 where a layer got no gradient
+    param_norms: Float32Vector | None = None  # [L]; see PARAM_NORMS_EVERY
     loss: float | None = None
     loss_scale: float = 1.0
     flags: int = 0
@@ -149,8 +150,11 @@ class Chunk:
         return self.first + len(self.frames)
 
 
-def encode_chunk(chunk: Chunk) -> bytes:
-    """Spell a chunk as the body of ``POST /runs/{run_id}/chunks``."""
+def encode_chunk(chunk: Chunk, give_way: Callable[[], None] = lambda: None) -> bytes:
+    """Spell a chunk as the body of ``POST /runs/{run_id}/chunks``.
+
+    ``give_way`` is called after each piece of work, none of which takes longer than copying a chunk's bytes.
+    """
     frames = chunk.frames
     body: dict[str, Any] = {
         "v": WIRE_VERSION,
@@ -159,10 +163,14 @@ def encode_chunk(chunk: Chunk) -> bytes:
         "layout_id": chunk.layout.layout_id,
         "first": chunk.first,
         "n": len(frames),
-        **{name: _column([_value(frame, name) for frame in frames], dtype) for name, dtype in _COLUMNS.items()},
-        "layer_norms": _matrix([frame.layer_norms for frame in frames]),
     }
+    for name, dtype in _COLUMNS.items():
+        body[name] = _column([_value(frame, name) for frame in frames], dtype)
+        give_way()
+    body["layer_norms"] = _matrix([frame.layer_norms for frame in frames])
+    give_way()
     body |= _optional_columns(frames)
+    give_way()
     if chunk.lost:
         body["lost"] = [asdict(lost) for lost in chunk.lost]
     return msgspec.msgpack.encode(body)
@@ -211,9 +219,9 @@ def _column(values: Sequence[float], dtype: str) -> bytes:
     return (clamp_to_float32(np.asarray(values, "<f8")) if dtype == "<f4" else np.asarray(values, dtype)).tobytes()
 
 
-def _matrix(rows: Sequence[Float32Vector | list[float]]) -> bytes:
+def _matrix(rows: Sequence[Float32Vector]) -> bytes:
     """Rows of layer norms, one after the other. An empty chunk has an empty matrix."""
-    return clamp_to_float32(np.stack(rows)).tobytes() if rows else b""
+    return b"".join([np.asarray(row, "<f4").data for row in rows])
 
 
 def wire_text(text: str) -> str:
@@ -221,7 +229,7 @@ def wire_text(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def clamp_to_float32(values: npt.NDArray[Any]) -> Float32Vector:
+def clamp_to_float32(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Narrow to little-endian float32, so that a finite number stays finite: at most the maximum."""
     if values.dtype == np.dtype("<f4"):
         return values
@@ -230,6 +238,13 @@ def clamp_to_float32(values: npt.NDArray[Any]) -> Float32Vector:
     overflowed = np.isinf(narrow) & np.isfinite(values)
     narrow[overflowed] = np.copysign(np.float32(FLOAT32_MAX), values[overflowed])
     return narrow
+
+
+def float32_vector(values: Sequence[float], largest: float) -> Float32Vector:
+    """The values in single precision, in which a finite one stays finite. None of them is above ``largest``."""
+    if not largest <= FLOAT32_MAX:
+        values = [FLOAT32_MAX if FLOAT32_MAX < value < math.inf else value for value in values]
+    return array("f", values)
 
 
 def decode_chunk(body: bytes, layouts: Mapping[str, Layout]) -> Chunk:

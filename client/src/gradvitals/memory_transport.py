@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from gradvitals.errors import DeliveryError, NotDeclaredError, OutOfOrderError, ServiceUnavailableError
 from gradvitals.frames import Chunk, Frame, Layer, Layout, LostRange, decode_chunk
 from gradvitals.transport import AttemptAnswer, ChunkAnswer, Event, LayoutAnswer, RunAnswer
@@ -121,8 +123,8 @@ class MemoryTransport:
         with self._request("layout"):
             if run_id not in self.runs:
                 raise NotDeclaredError(f"there is no run {run_id}")
-            layers = [Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in body["layers"]]
-            self.layouts[layout_id] = Layout(tuple(layers))
+            layers = msgspec.json.decode(msgspec.json.encode(body["layers"]), type=tuple[Layer, ...])
+            self.layouts[layout_id] = Layout(layers)
             return LayoutAnswer(layout_id)
 
     def send_chunk(self, run_id: str, body: bytes) -> ChunkAnswer:

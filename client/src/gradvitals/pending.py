@@ -19,9 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
-from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange, clamp_to_float32
+from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange
 from gradvitals.logged import LoggedValues
 
 CHUNK_SECONDS = 0.25
@@ -184,9 +182,6 @@ class PendingFrames:
         inbox = self._inbox
         while inbox:
             monitor, frame, logged, added = inbox.popleft()
-            frame.layer_norms = clamp_to_float32(np.asarray(frame.layer_norms))
-            if frame.param_norms is not None:
-                frame.param_norms = clamp_to_float32(np.asarray(frame.param_norms))
             entry = _Entry(frame, logged, added, frame.nbytes + (64 * len(logged) if logged else 0))
             stream = self._streams.get(monitor)
             if stream is None:

@@ -17,7 +17,9 @@ from gradvitals.frames import (
     FLAG_NON_FINITE,
     FLAG_SKIPPED_STEP,
     PARAM_NORMS_EVERY,
+    Float32Vector,
     Frame,
+    float32_vector,
 )
 from gradvitals.layers import WatchedParameters
 from gradvitals.norms import GradientNorms, gradient_norms
@@ -91,7 +93,7 @@ class Recorder:
             max_norm=self._monitor.limit,
             lr=float(lr),
             layout=watched.layout,
-            layer_norms=layers,
+            layer_norms=float32_vector(layers, global_norm),
             param_norms=weights,
             loss_scale=float(loss_scale),
             flags=flags,
@@ -101,11 +103,11 @@ class Recorder:
         self.last = frame
         self._sink.submit(self._monitor, frame)
 
-    def _weights(self, watched: WatchedParameters, norm_type: float) -> list[float]:
+    def _weights(self, watched: WatchedParameters, norm_type: float) -> Float32Vector:
         weights = gradient_norms(watched.parameters, norm_type).layer_norms
         if isinstance(weights, Tensor):
             weights, _ = read_together(weights)
-        return watched.spread(weights, None, norm_type)
+        return float32_vector(watched.spread(weights, None, norm_type), math.inf)
 
     def _tell_scaled(self, global_norm: float) -> None:
         self._tell_once(

@@ -33,6 +33,7 @@ from gradvitals.transport import AttemptAnswer, Transport
 HEARTBEAT_SECONDS = 5.0
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 30.0
+GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
 TELL_AGAIN_SECONDS = 600.0  # of a service that goes away again and again
 
 
@@ -220,7 +221,7 @@ class Sender:
         """Send one chunk and let go of what was acknowledged, or of what never will be."""
         try:
             self._declare_layout(transport, chunk.layout)
-            answer = transport.send_chunk(self._run.run_id, encode_chunk(chunk))
+            answer = transport.send_chunk(self._run.run_id, encode_chunk(chunk, self._give_way))
         except OutOfOrderError as error:
             if not self._store.rewind(chunk.monitor, error.next):
                 raise ServiceUnavailableError(f"the service cannot say where to go on: {error}") from error
@@ -239,6 +240,11 @@ class Sender:
         self._recover()
         if answer.event_revision > (self._events_seen or 0):
             self._heartbeat(transport)
+
+    def _give_way(self) -> None:
+        """Let the training thread go on: whoever holds the interpreter keeps it for 5 ms if somebody only waits."""
+        if not self._closing.is_set():
+            time.sleep(GIVE_WAY_SECONDS)
 
     def _heartbeat(self, transport: Transport) -> None:
         """Say how the attempt is, and hear of events; again at once while there are more of them."""
