@@ -1,0 +1,179 @@
+"""Norms of gradients that are spread over several ranks: the numbers that one rank would find, the same on all of them.
+
+Each rank measures its own shards, and one all-reduce for each sharded dimension of the mesh makes them whole: as many
+collectives as torch's own clip enters, for the norms of all layers instead of one. Nothing here waits for a device.
+
+A rank that leaves before a collective lets the others wait in it for ever. So which collectives are entered follows
+from the placements alone, which all ranks share, never from a value or from who has a gradient, and a fault in between
+is dealt with on the spot. Gradients without a placement are taken to be the same on every rank, as DDP leaves them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor
+
+from gradvitals.cpu_norms import norm_of_norms
+from gradvitals.norms import GradientNorms, as_norm_type, gradient_norms
+
+DTENSOR_MODULES = ("torch.distributed.tensor", "torch.distributed._tensor")  # where it lives, and did in torch 2.4
+IN_DOUBLE = ("cpu", "cuda", "xpu")  # devices whose collectives take doubles
+
+
+@dataclass(slots=True)
+class _Reduction:
+    """One all-reduce: over which ranks, and which layers they hold in shards."""
+
+    group: Any  # a torch.distributed.ProcessGroup
+    device_type: str
+    sharded: list[int] = field(default_factory=list)
+
+
+def is_sharded(tensor: Tensor | None) -> TypeGuard[Any]:
+    """Whether this is a DTensor, which other ranks may hold parts of."""
+    if type(tensor) is Tensor:  # which a gradient nearly always is
+        return False
+    module = _dtensor_module()
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+@torch.no_grad()
+def local_tensors(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """What this rank holds of each, in the same memory: multiplied by one factor on all ranks, so is the whole."""
+    return [_local(tensor) for tensor in tensors]
+
+
+@torch.no_grad()
+def sharded_norms(
+    gradients: Sequence[Tensor | None],
+    norm_type: float = 2.0,
+    parameters: Sequence[Tensor] | None = None,
+    on_fault: Callable[[Exception], None] = lambda fault: None,
+) -> GradientNorms:
+    """Measure gradients of which some are DTensors, as ``gradient_norms`` would if one rank held all of them.
+
+    Every rank must call this with its part of the same list. A gradient that only some of them have counts as zero on
+    the others, which know of its shards from ``parameters``; one that is still to be added up must be there on all. Of
+    replicas the p-th powers are averaged where there is a collective, so that the ranks agree even if replicas do not.
+    In a p-norm the p-th powers must fit a double: those of the 1- and 2-norms of single precision always do. Where
+    measuring fails on this rank, ``on_fault`` is told, and torch's own norm takes its place.
+    """
+    p = as_norm_type(norm_type)
+    reductions = _reductions(gradients if parameters is None else parameters, gradients)
+    whole = [_without_partial(gradient) for gradient in gradients]
+    norms = _measure(whole, p, on_fault)
+    return _reduce(norms, reductions) if reductions else norms
+
+
+def _dtensor_module() -> Any:
+    """Torch's module of DTensors, which is never imported for this: before somebody else does, no tensor is one."""
+    return next((sys.modules[name] for name in DTENSOR_MODULES if hasattr(sys.modules.get(name), "DTensor")), None)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    if not is_sharded(tensor):
+        return tensor
+    local: Tensor = tensor.to_local()
+    # What a collective is still writing has a wait; what an optimizer and a clip see otherwise is a plain tensor.
+    return local.wait() if type(local) is not Tensor and hasattr(local, "wait") else local
+
+
+def _reductions(likely: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> list[_Reduction]:
+    """The all-reduces that make the norms whole, in an order that is the same on every rank."""
+    by_name: dict[str, _Reduction] = {}
+    known: dict[tuple[int, Any], list[_Reduction]] = {}
+    for place, (parameter, gradient) in enumerate(zip(likely, gradients, strict=True)):
+        tensor = parameter if gradient is None else gradient
+        if not is_sharded(tensor):
+            continue
+        mesh, placements = tensor.device_mesh, tensor.placements
+        of_tensor = known.get((id(mesh), placements))
+        if of_tensor is None:
+            of_tensor = known[id(mesh), placements] = []
+            for dim, placement in enumerate(placements):
+                # What is still to be added up over a dimension will be before it is measured, and is replicated then.
+                if not (placement.is_replicate() or placement.is_partial()):
+                    group = mesh.get_group(dim)
+                    of_tensor.append(by_name.setdefault(group.group_name, _Reduction(group, mesh.device_type)))
+        for reduction in of_tensor:
+            reduction.sharded.append(place)
+    return list(by_name.values())
+
+
+def _without_partial(gradient: Tensor | None) -> Tensor | None:
+    """What this rank holds of a gradient. One that is still to be added up over ranks is, in a copy, as torch does."""
+    if not is_sharded(gradient):
+        return gradient
+    if any(placement.is_partial() for placement in gradient.placements):
+        replicate = _dtensor_module().Replicate()
+        placements = [replicate if placement.is_partial() else placement for placement in gradient.placements]
+        gradient = gradient.redistribute(placements=placements)
+    return _local(gradient)
+
+
+def _measure(gradients: Sequence[Tensor | None], p: float, on_fault: Callable[[Exception], None]) -> GradientNorms:
+    """The norms of what this rank holds. Never raises, since the other ranks are on their way to the collective."""
+    try:
+        return gradient_norms(gradients, p)
+    except Exception as fault:  # noqa: BLE001 -- as above
+        on_fault(fault)
+    norms = [math.nan] * len(gradients)
+    try:
+        for place, gradient in enumerate(gradients):
+            empty = gradient is None or gradient.numel() == 0
+            norms[place] = 0.0 if empty else float(torch.linalg.vector_norm(gradient, p, dtype=torch.float64))
+    except Exception as fault:  # noqa: BLE001 -- what could not be measured is NaN, on all ranks
+        on_fault(fault)
+    return GradientNorms(norms, norm_of_norms(norms, p), p)
+
+
+def _reduce(norms: GradientNorms, reductions: list[_Reduction]) -> GradientNorms:
+    """From the norms of this rank's shards to those of the whole layers."""
+    p = norms.norm_type
+    dtype = torch.float64 if all(r.device_type in IN_DOUBLE for r in reductions) else torch.float32
+    if isinstance(norms.layer_norms, Tensor):
+        vector = norms.layer_norms.to(dtype)
+    else:
+        vector = torch.tensor(norms.layer_norms, dtype=dtype, device="cpu")
+    vector = _bits(vector) if p == math.inf else vector.pow(p)
+    for reduction in reductions:
+        vector = _all_reduce(vector, reduction, largest=p == math.inf)
+    layer_norms = vector.view(dtype) if p == math.inf else vector.pow(1 / p)
+    if isinstance(norms.layer_norms, Tensor):
+        global_norm = torch.linalg.vector_norm(layer_norms, p)
+        return GradientNorms(layer_norms.to(norms.dtype), global_norm.to(norms.dtype), p, norms.dtype)
+    numbers = layer_norms.tolist()
+    return GradientNorms(numbers, norm_of_norms(numbers, p), p, norms.dtype)
+
+
+def _bits(norms: Tensor) -> Tensor:
+    """Floats that are not negative sort as their bits do, and NaN above infinity. Their own maximum may lose a NaN."""
+    return norms.abs().view(torch.int64 if norms.dtype is torch.float64 else torch.int32)
+
+
+def _all_reduce(vector: Tensor, reduction: _Reduction, *, largest: bool) -> Tensor:
+    """The sum, or the maximum, over the ranks of one dimension; of a replicated layer each brings its share."""
+    distributed = sys.modules["torch.distributed"]
+    if vector.device.type != reduction.device_type:
+        vector = vector.to(reduction.device_type)  # shards that are kept on the host
+    size = reduction.group.size()
+    if not largest and len(reduction.sharded) < vector.numel():
+        vector = vector * _shares(tuple(reduction.sharded), vector.numel(), size, vector.dtype, vector.device)
+    operation = distributed.ReduceOp.MAX if largest else distributed.ReduceOp.SUM
+    distributed.all_reduce(vector, operation, group=reduction.group)
+    return vector
+
+
+@functools.lru_cache(maxsize=16)  # the same on every step, and it would have to be copied to the device
+def _shares(sharded: tuple[int, ...], layers: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1 for each sharded layer, and for each replicated one its share in the mean over ``size`` ranks."""
+    shares = torch.full((layers,), 1 / size, dtype=dtype, device="cpu")
+    shares[list(sharded)] = 1.0
+    return shares.to(device)
