@@ -83,15 +83,23 @@ class ClipByValue:
     def clip_(
         self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
     ) -> Tensor | float:
-        """Clamp as torch does (NaN stays NaN), and measure again, since here the coefficient is not known before."""
+        """Clamp as torch does (NaN stays NaN), and measure again what was changed, since that is not known before."""
         limit = self.clip_value * grad_scale
-        if isinstance(norms.global_norm, float):
-            limit = float(limit)
-            # No element is larger than its layer's p-norm: where that is within the limit, no element has to be read.
-            if norms.global_norm * float(grad_scale) <= limit * SURELY_BELOW:
-                return 1.0
-        _clamp_(gradients, limit)
-        return norm_after_by_before(gradients, norms, grad_scale)
+        if isinstance(norms.layer_norms, Tensor):
+            _clamp_(gradients, limit)
+            return norm_after_by_before(gradients, norms, grad_scale)
+        limit, scale = float(limit), float(grad_scale)
+        # No element is larger than its layer's p-norm: where that is within the limit, none has to be touched.
+        beyond = [place for place, norm in enumerate(norms.layer_norms) if not norm * scale <= limit * SURELY_BELOW]
+        if not beyond:
+            return 1.0
+        touched = [gradients[place] for place in beyond]
+        _clamp_(touched, limit)
+        after = list(norms.layer_norms)
+        again = gradient_norms(touched, norms.norm_type).divided_by(scale).layer_norms
+        for place, norm in zip(beyond, again, strict=True):
+            after[place] = float(norm)
+        return _quotient(norm_of_norms(after, norms.norm_type), norms.global_norm)
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         torch.nn.utils.clip_grad_value_(parameters, self.clip_value * float(grad_scale))
