@@ -33,6 +33,7 @@ from gradvitals.step_hook import StepHook, with_hooks
 _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
 
 LOOK_EVERY = 64  # steps between two looks at what seldom changes: frozen, moved or converted parameters
+MUCH_OVERHEAD = 0.02  # share of the time that is worth a word
 
 
 class Monitor:
@@ -242,6 +243,8 @@ class Monitor:
                         non_finite=counts,
                     )
             self._overhead.count(began, new_step=new_step)
+            if self._overhead.share > MUCH_OVERHEAD and self.step % LOOK_EVERY == LOOK_EVERY - 1:
+                self._tell_overhead()
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
             self._rescue_(fault, done=done)
         if new_step:
@@ -403,6 +406,13 @@ class Monitor:
             self._strategy.clip_like_torch_(distinct(parameters), 1.0 if scale is None else scale)
         except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
             self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
+
+    def _tell_overhead(self) -> None:
+        self._tell_once(
+            "overhead",
+            f"clipping and measuring {len(self.layout.layers)} layers take {100 * self._overhead.share:.1f} % of the time "
+            f"of {self.name}'s steps. Measuring fewer helps: group_by='layers.*' takes several as one, include= only some",
+        )
 
     def _tell_fault(self, fault: Exception) -> None:
         self._tell_once(
