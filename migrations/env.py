@@ -9,6 +9,7 @@ from alembic.util import CommandError
 
 # Every domain's tables must be known before they are compared with the database.
 from gradvitals_service.alerts import models as _alerts  # noqa: F401
+from gradvitals_service.checkpoints import models as _checkpoints  # noqa: F401
 from gradvitals_service.database import Base
 from gradvitals_service.health import models as _health  # noqa: F401
 from gradvitals_service.ingest import models as _ingest  # noqa: F401

@@ -14,7 +14,9 @@ from gradvitals_service import migrating
 from gradvitals_service.app import create_app  # noqa: F401  # importing it makes every table known
 from gradvitals_service.database import Base, make_engine
 
-TABLES = {"projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries"}
+TABLES = {
+    "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
+}  # fmt: skip
 
 
 @pytest.fixture

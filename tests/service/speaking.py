@@ -157,6 +157,22 @@ class Speaker:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def save(self, *steps: int, deleted: Sequence[str] = (), **changes: Any) -> Any:
+        """POST a checkpoint for each step, saved so many seconds after the first frame; gives the answer's body."""
+        saved = [
+            {"path": f"/checkpoints/{step}.pt", "step": step, "saved_at": 1_790_000_000.0 + step, "clean": None}
+            | changes
+            for step in steps
+        ]
+        answer = self.post_checkpoints({"saved": saved, "deleted": list(deleted)})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post_checkpoints(self, body: dict[str, Any]) -> Any:
+        """POST checkpoints of this attempt; gives the whole answer."""
+        said = {"attempt_id": str(self.attempt_id)} | body
+        return self.service.client.post(f"{self.path}/checkpoints", json=said, headers=self.service.ingest)
+
     def send_json(self, body: Any) -> Any:
         """POST JSON frames; gives the whole answer."""
         return self.service.client.post(f"{self.path}/frames", json=body, headers=self.service.ingest)

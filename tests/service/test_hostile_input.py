@@ -56,6 +56,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     f"{PATH}/layouts/{layout_id()}": {"layers": LAYERS},
 }
 FRAME = {"step": 0, "global_norm": 1.0, "loss": 1.0, "clip_coefficient": 1.0, "time": 1.0, "scalars": {}}
+CHECKPOINT = {"path": "/c.pt", "step": 1, "saved_at": 1.0, "steps": {"main": 1}, "clean": None}
 
 
 @pytest.fixture
@@ -84,6 +85,17 @@ def test_declarations(run: Speaker, data: st.DataObject) -> None:
 
 @many
 @given(data=st.data())
+def test_checkpoints(run: Speaker, data: st.DataObject) -> None:
+    saved = CHECKPOINT | {data.draw(st.sampled_from(sorted(CHECKPOINT))): data.draw(values)}
+    deleted = data.draw(st.just([]) | st.lists(odd_texts, max_size=2) | values)
+    body = {"attempt_id": str(ATTEMPT_ID), "saved": [saved], "deleted": deleted}
+    check(run.service.client.post(f"{PATH}/checkpoints", content=json.dumps(body), headers=json_headers(run)))
+    run.service.get(f"{PATH}/checkpoints")
+    run.service.get(PATH)
+
+
+@many
+@given(data=st.data())
 def test_json_frames(run: Speaker, data: st.DataObject) -> None:
     frame = FRAME | {data.draw(st.sampled_from(sorted(FRAME))): data.draw(values)}
     body = {"project": "p", "frames": [frame]} | data.draw(
@@ -108,7 +120,7 @@ def test_chunks(run: Speaker, data: st.DataObject) -> None:
 @many
 @given(body=st.binary(max_size=60), data=st.data())
 def test_bytes_that_mean_nothing(run: Speaker, body: bytes, data: st.DataObject) -> None:
-    path = data.draw(st.sampled_from([*DECLARED, f"{PATH}/frames", f"{PATH}/chunks"]))
+    path = data.draw(st.sampled_from([*DECLARED, *(f"{PATH}/{kind}" for kind in ("frames", "chunks", "checkpoints"))]))
     method = "PUT" if path in DECLARED else "POST"
     kind = CHUNK_TYPE if path.endswith("chunks") else "application/json"
     check(run.service.client.request(method, path, content=body, headers=run.service.ingest | {"Content-Type": kind}))

@@ -17,6 +17,7 @@ from gradvitals_service.auth.guards import BodyLimit, HostGuard, SecurityHeaders
 from gradvitals_service.auth.login import LoginCodes
 from gradvitals_service.auth.sessions import Sessions
 from gradvitals_service.auth.tokens import load_tokens
+from gradvitals_service.checkpoints import routes as checkpoint_routes
 from gradvitals_service.dashboard import routes as dashboard_routes
 from gradvitals_service.dashboard.hub import Hub
 from gradvitals_service.dashboard.silence import SilenceWatch
@@ -101,6 +102,8 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(auth_routes.pages)
     app.include_router(run_routes.declaring)
     app.include_router(run_routes.reading)
+    app.include_router(checkpoint_routes.declaring)
+    app.include_router(checkpoint_routes.reading)
     app.include_router(ingest_routes.router)
     app.include_router(dashboard_routes.router)
     app.include_router(series_routes.router)

@@ -1,9 +1,11 @@
-"""A run and an event, as rows that are in no database."""
+"""A run, an event and a checkpoint, as rows that are in no database."""
 
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from gradvitals_service.checkpoints.judgement import Resume
+from gradvitals_service.checkpoints.models import Checkpoint
 from gradvitals_service.health.models import Event
 from gradvitals_service.runs.models import Run
 
@@ -45,3 +47,8 @@ def make_event(**changes: Any) -> Event:
         "message": "the global norm is 812 times its usual 1.52",
     }
     return Event(**values | changes)
+
+
+def make_resume(path: str, step: int, not_clean: int) -> Resume:
+    """A clean checkpoint, with ``not_clean`` newer ones that are not."""
+    return Resume(Checkpoint(path=path, step=step), not_clean)

@@ -126,6 +126,18 @@ class TestAlert:
         assert [row.state for row in deliveries(service)] == ["delivered", "delivered"]
         assert all(receiver.received.empty() for receiver in receivers)
 
+    def test_names_the_checkpoint_to_resume_from(self, serving, make_receiver):
+        receiver = make_receiver(200)
+        with serving(alert=[receiver.url]) as alerting:
+            run = alerting.declare_run()
+            run.send(0, 20)
+            run.save(10, 20)
+            run.save(30, clean=False)
+            blow_up(run, 20)
+            told = receiver.received.get(timeout=10)["message"]
+        assert "resume from step 20." in told
+        assert told.endswith("Checkpoint: /checkpoints/20.pt (newer ones that are not clean: 1)")
+
     def test_goes_out_at_once(self, serving, make_receiver):
         receiver = make_receiver(200)
         with serving(alert=[receiver.url]) as alerting:

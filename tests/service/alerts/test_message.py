@@ -1,17 +1,18 @@
 """What a person reads at 3 am."""
 
 import pytest
-from service.alerts.making import make_event, make_run
+from service.alerts.making import make_event, make_resume, make_run
 
 from gradvitals_service.alerts.message import compose, plain
+from gradvitals_service.checkpoints.judgement import Resume
 
 NAN, INFINITY = float("nan"), float("inf")
 URL = "http://127.0.0.1:8765/runs/00000000-0000-0000-0000-000000000001"
 
 
-def body(event=None, run=None) -> str:
+def body(event=None, run=None, resume=None) -> str:
     """The body of an alert."""
-    return compose(event or make_event(), run or make_run(), "gru-lm", URL).body
+    return compose(event or make_event(), run or make_run(), "gru-lm", URL, resume).body
 
 
 class TestCompose:
@@ -59,6 +60,27 @@ class TestCompose:
     def test_says_what_to_do_next(self, event, run, advice):
         assert advice in body(event, run).splitlines()[-1]
 
+    def test_names_the_checkpoint_to_resume_from_on_a_line_of_its_own(self):
+        resume = make_resume("/checkpoints/1900.pt", 1900, not_clean=2)
+        advice, checkpoint = body(resume=resume).splitlines()[-2:]
+        assert advice == "Next: clip: a max_norm a few times the usual 1.52 stops this; resume from step 1900."
+        assert checkpoint == "Checkpoint: /checkpoints/1900.pt (newer ones that are not clean: 2)"
+
+    def test_does_not_speak_of_newer_checkpoints_where_there_are_none(self):
+        lines = body(resume=make_resume("/checkpoints/1900.pt", 1900, not_clean=0)).splitlines()
+        assert lines[-1] == "Checkpoint: /checkpoints/1900.pt"
+
+    def test_says_so_where_no_checkpoint_is_clean(self):
+        lines = body(make_event(kind="non_finite"), resume=Resume(None, 3)).splitlines()
+        assert lines[-2:] == [
+            "Next: take the weights for spoiled from step 2041 on; start again.",
+            "Checkpoint: none that is known (3) is clean.",
+        ]
+
+    def test_names_no_checkpoint_where_layers_have_stopped_learning(self):
+        text = body(make_event(kind="vanishing"), resume=make_resume("/checkpoints/1900.pt", 1900, not_clean=0))
+        assert "Checkpoint" not in text
+
     def test_the_title_stays_one_line_whatever_people_call_their_runs(self):
         run = make_run(name="a\r\nBcc: everyone@example.com\x1b[31m\u2028b\u202egnirts")
         title = compose(make_event(), run, "p\nq", URL).title
@@ -66,7 +88,8 @@ class TestCompose:
 
     def test_fits_into_the_outbox_at_its_longest(self):
         event = make_event(message="m" * 1024, layers=["l" * 512] * 100, monitor="m" * 128)
-        message = compose(event, make_run(name="n" * 512, owner="o" * 512), "p" * 512, URL)
+        resume = make_resume("/" + "c" * 4095, 2**63 - 1, not_clean=1000)
+        message = compose(event, make_run(name="n" * 512, owner="o" * 512), "p" * 512, URL, resume)
         assert len(message.title) <= 1024
         assert len(message.body) <= 8192
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from service.dashboard.open_page import OpenPage, listening
 from service.speaking import ServiceUnderTest, Speaker
 
+from gradvitals_service.checkpoints.schemas import CheckpointList
 from gradvitals_service.dashboard.schemas import DashboardRead, LiveFrames
 from gradvitals_service.health.schemas import EventList, EventRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
@@ -20,6 +21,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/runs/{run_id}/series": SeriesRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
     "/api/v1/runs/{run_id}/events": EventList,
+    "/api/v1/runs/{run_id}/checkpoints": CheckpointList,
 }
 
 
@@ -37,12 +39,13 @@ def assert_is(model: type[BaseModel], answer: Any) -> None:
 
 @pytest.fixture
 def run(service: ServiceUnderTest) -> Speaker:
-    """A run with a bit of everything: finite and not, lost frames, an open event."""
+    """A run with a bit of everything: finite and not, lost frames, an open event, checkpoints."""
     run = service.declare_run()
     run.heartbeat(monitors={"main": {"made": 5, "norm_type": "Infinity", "max_norm": 1.0}})
     run.send(0, 2)
     lost = [{"first": 2, "n": 1, "reason": "quota", "first_step": None, "last_step": None}]
     run.send(3, 2, lost=lost, global_norm=[5.0, NAN], layer_norms=[3.0, 4.0, NAN, 4.0], flags=[2, 1])
+    run.save(2, 5, steps={"main": 2})
     return run
 
 

@@ -9,12 +9,14 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from gradvitals_service.checkpoints.judgement import Resume
 from gradvitals_service.health.models import Event
 from gradvitals_service.runs.models import Run
 
 MOST_LAYERS = 10
 _NAME_LENGTH = 120
 _TITLE_LENGTH = 250
+_PATH_LENGTH = 4096
 
 _TITLES = {"explosion": "explosion", "vanishing": "vanishing gradients", "non_finite": "non-finite gradients"}
 _CHAT_MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])", re.IGNORECASE)
@@ -29,8 +31,11 @@ class Message:
     body: str
 
 
-def compose(event: Event, run: Run, project: str, url: str) -> Message:
-    """Word the alert for a newly opened ``event``; ``url`` is where the run can be seen."""
+def compose(event: Event, run: Run, project: str, url: str, resume: Resume | None = None) -> Message:
+    """Word the alert for a newly opened ``event``; ``url`` is where the run can be seen.
+
+    ``resume`` says which checkpoint to go on from, None where no checkpoint is known.
+    """
     title = f'[gradvitals] {_TITLES.get(event.kind, event.kind)} in "{plain(run.name)}" ({plain(project)})'
     lines = [
         f"{plain(event.message, 1024)}.",
@@ -41,7 +46,8 @@ def compose(event: Event, run: Run, project: str, url: str) -> Message:
         f"max_norm {_threshold(run.max_norm)}.",
         f"Owner: {plain(run.owner) if run.owner else 'unknown'}.",
         f"Run: {url}",
-        f"Next: {_next_step(event, run)}",
+        f"Next: {_next_step(event, run, resume)}",
+        *_checkpoint(event, resume),
     ]
     return Message(f"{title[:_TITLE_LENGTH]} at step {event.start_step}", "\n".join(lines))
 
@@ -87,9 +93,9 @@ def _threshold(max_norm: float | None) -> str:
     return "off" if max_norm is None or math.isinf(max_norm) else _figure(max_norm)
 
 
-def _next_step(event: Event, run: Run) -> str:
+def _next_step(event: Event, run: Run, resume: Resume | None) -> str:
     first = event.start_step
-    again = f"resume from a checkpoint from before step {first}" if first > 0 else "start again"
+    again = _again(first, resume)
     if event.kind == "non_finite":
         return f"take the weights for spoiled from step {first} on; {again}."
     if event.kind == "vanishing":
@@ -97,3 +103,21 @@ def _next_step(event: Event, run: Run) -> str:
     if _threshold(run.max_norm) == "off" and event.usual is not None and math.isfinite(event.usual):
         return f"clip: a max_norm a few times the usual {_figure(event.usual)} stops this; {again}."
     return f"if the loss does not come back by itself, {again} with a lower learning rate or max_norm."
+
+
+def _again(first: int, resume: Resume | None) -> str:
+    if resume is None and first > 0:
+        return f"resume from a checkpoint from before step {first}"
+    if resume is None or resume.newest_clean is None:
+        return "start again"
+    return f"resume from step {resume.newest_clean.step}"
+
+
+def _checkpoint(event: Event, resume: Resume | None) -> list[str]:
+    """The line that says which checkpoint, where that helps; the path stands alone, to be copied."""
+    if resume is None or event.kind == "vanishing":
+        return []
+    if resume.newest_clean is None:
+        return [f"Checkpoint: none that is known ({resume.not_clean}) is clean."]
+    later = f" (newer ones that are not clean: {resume.not_clean})" if resume.not_clean else ""
+    return [f"Checkpoint: {plain(resume.newest_clean.path, _PATH_LENGTH)}{later}"]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.alerts.message import Message, compose
 from gradvitals_service.alerts.models import Delivery
+from gradvitals_service.checkpoints.queries import read_resume
 from gradvitals_service.health.models import Event
 from gradvitals_service.projects.models import Project
 from gradvitals_service.runs.models import Run
@@ -42,7 +43,8 @@ def enqueue(session: Session, run: Run, opened: Event, channels: Channels) -> No
     if not channels.names:
         return
     project = session.scalars(select(Project.name).where(Project.project_id == run.project_id)).one()
-    message = compose(opened, run, project, channels.run_url(run.run_id))
+    resume = read_resume(session, run.run_id)
+    message = compose(opened, run, project, channels.run_url(run.run_id), resume)
     for channel in channels.names:
         delivery_id = uuid5(opened.event_id, channel)
         if session.get(Delivery, delivery_id) is None:

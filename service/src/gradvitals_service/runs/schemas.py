@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.wirejson import WireNumber
@@ -181,6 +181,20 @@ class AttemptRead(BaseModel):
     monitors: dict[str, MonitorRead]
 
 
+class CheckpointPlace(BaseModel):
+    """Where a checkpoint lies, and the step that a resume from it begins with."""
+
+    path: str
+    step: int
+
+
+class ResumeRead(BaseModel):
+    """Which checkpoint to resume from."""
+
+    newest_clean: CheckpointPlace | None
+    not_clean: int = Field(description="how many newer ones are not clean; all of them where none is clean")
+
+
 class RunRead(RunSummary):
     """Everything about one run but its frames."""
 
@@ -192,3 +206,4 @@ class RunRead(RunSummary):
     frames: int
     lost: int
     event_revision: int
+    resume_from: ResumeRead | None = Field(description="null: the run has told of no checkpoint")

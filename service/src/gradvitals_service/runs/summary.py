@@ -5,11 +5,20 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from gradvitals_service.checkpoints.queries import read_resume
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.runs import queries
 from gradvitals_service.runs.models import Attempt, Run
-from gradvitals_service.runs.schemas import AttemptRead, MonitorRead, RunRead, RunSummary, SparklineRead
+from gradvitals_service.runs.schemas import (
+    AttemptRead,
+    CheckpointPlace,
+    MonitorRead,
+    ResumeRead,
+    RunRead,
+    RunSummary,
+    SparklineRead,
+)
 from gradvitals_service.runs.standing import CALM, URGENCIES, Moment, health_of, state_of
 from gradvitals_service.series.sparkline import Sparkline
 
@@ -56,7 +65,17 @@ def read_run_detail(session: Session, run_id: UUID, moment: Moment) -> RunRead:
         frames=frames,
         lost=lost,
         event_revision=run.event_revision,
+        resume_from=_read_resume(session, run_id),
     )
+
+
+def _read_resume(session: Session, run_id: UUID) -> ResumeRead | None:
+    resume = read_resume(session, run_id)
+    if resume is None:
+        return None
+    newest = resume.newest_clean
+    place = None if newest is None else CheckpointPlace(path=newest.path, step=newest.step)
+    return ResumeRead(newest_clean=place, not_clean=resume.not_clean)
 
 
 def _read_attempt(attempt: Attempt) -> AttemptRead:

@@ -127,6 +127,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Checkpoints
+         * @description The newest thousand checkpoints of a run, with what is thought of them now.
+         */
+        get: operations["read_checkpoints_api_v1_runs__run_id__checkpoints_get"];
+        put?: never;
+        /**
+         * Declare Checkpoints
+         * @description Keep where checkpoints lie, and answer which one must not be deleted.
+         */
+        post: operations["declare_checkpoints_api_v1_runs__run_id__checkpoints_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/chunks": {
         parameters: {
             query?: never;
@@ -344,6 +368,65 @@ export interface components {
             attempt_id: string;
             /** First Step */
             first_step: number;
+        };
+        /**
+         * CheckpointList
+         * @description Checkpoints, the newest first.
+         */
+        CheckpointList: {
+            /** Checkpoints */
+            checkpoints: components["schemas"]["CheckpointRead"][];
+        };
+        /**
+         * CheckpointPlace
+         * @description Where a checkpoint lies, and the step that a resume from it begins with.
+         */
+        CheckpointPlace: {
+            /** Path */
+            path: string;
+            /** Step */
+            step: number;
+        };
+        /**
+         * CheckpointRead
+         * @description One checkpoint, as it is judged now.
+         */
+        CheckpointRead: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /**
+             * Clean
+             * @description whether a resume from it is free of what broke
+             */
+            clean: boolean;
+            /** Path */
+            path: string;
+            /**
+             * Reported Clean
+             * @description what the client had seen; null: nothing yet
+             */
+            reported_clean: boolean | null;
+            /**
+             * Saved At
+             * Format: date-time
+             */
+            saved_at: string;
+            /** Step */
+            step: number;
+            /** Steps */
+            steps: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * CheckpointsTaken
+         * @description The answer to declared checkpoints: the one that must not be deleted.
+         */
+        CheckpointsTaken: {
+            newest_clean: components["schemas"]["CheckpointPlace"] | null;
         };
         /**
          * DashboardRead
@@ -661,6 +744,18 @@ export interface components {
             spooled: number;
         };
         /**
+         * ResumeRead
+         * @description Which checkpoint to resume from.
+         */
+        ResumeRead: {
+            newest_clean: components["schemas"]["CheckpointPlace"] | null;
+            /**
+             * Not Clean
+             * @description how many newer ones are not clean; all of them where none is clean
+             */
+            not_clean: number;
+        };
+        /**
          * RunDeclared
          * @description The answer to a declared run.
          */
@@ -784,6 +879,8 @@ export interface components {
             owner: string | null;
             /** Project */
             project: string;
+            /** @description null: the run has told of no checkpoint */
+            resume_from: components["schemas"]["ResumeRead"] | null;
             /**
              * Run Id
              * Format: uuid
@@ -1146,6 +1243,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_checkpoints_api_v1_runs__run_id__checkpoints_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckpointList"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    declare_checkpoints_api_v1_runs__run_id__checkpoints_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckpointsTaken"];
                 };
             };
             /** @description a refusal, in one shape for all */
