@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import msgspec
@@ -9,7 +10,18 @@ import numpy as np
 import pytest
 from client.building import ATTEMPT_ID, LAYOUT, OTHER_LAYOUT, frame
 
-from gradvitals.frames import FLAG_LOSS, Chunk, Layer, Layout, LostRange, clamp_to_float32, decode_chunk, encode_chunk
+from gradvitals.frames import (
+    FLAG_LOSS,
+    FLOAT32_MAX,
+    Chunk,
+    Layer,
+    Layout,
+    LostRange,
+    clamp_to_float32,
+    decode_chunk,
+    encode_chunk,
+    float32_vector,
+)
 
 
 def sent(*frames, lost=(), first=0):
@@ -30,10 +42,11 @@ class TestLayout:
         assert len(Layout((layer,)).layout_id) == 32
 
     def test_is_declared_with_all_its_fields(self):
-        assert LAYOUT.to_json()["layers"][1] == {
+        declared = msgspec.json.decode(msgspec.json.encode(LAYOUT.to_json()))
+        assert declared["layers"][1] == {
             "name": "bias",
             "module": "linear",
-            "shape": (2,),
+            "shape": [2],
             "numel": 2,
             "dtype": "float32",
             "parameter_group": 0,
@@ -80,6 +93,26 @@ class TestEncodeChunk:
         body = encode_chunk(Chunk(ATTEMPT_ID, "main", LAYOUT, 0, [frame(0)]))
         with pytest.raises(KeyError):
             decode_chunk(body, {OTHER_LAYOUT.layout_id: OTHER_LAYOUT})
+
+    def test_the_work_is_done_in_pieces_between_which_others_may_go_on(self):
+        pieces = []
+        chunk = Chunk(ATTEMPT_ID, "main", LAYOUT, 0, [frame(0)])
+        body = encode_chunk(chunk, lambda: pieces.append(len(pieces)))
+        assert body == encode_chunk(chunk)
+        assert len(pieces) > 9  # at least one a column
+
+
+class TestFloat32Vector:
+    def test_norms_are_packed_as_the_wire_has_them(self):
+        body = sent(dataclasses.replace(frame(0), layer_norms=float32_vector([3.0, 4.0], 5.0)))
+        assert np.frombuffer(body["layer_norms"], "<f4").tolist() == [3.0, 4.0]
+
+    @pytest.mark.parametrize(
+        ("worst", "kept"), [(1.0, 1.0), (1e200, FLOAT32_MAX), (math.inf, math.inf), (math.nan, math.nan)]
+    )
+    def test_a_finite_norm_stays_finite_beside_whatever_else(self, worst, kept):
+        packed = float32_vector([1e39, worst], math.hypot(1e39, worst)).tolist()
+        assert packed == pytest.approx([FLOAT32_MAX, kept], nan_ok=True)
 
 
 class TestClampToFloat32:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -121,9 +123,96 @@ class TestStillHold:
         self.optimizer.param_groups[0]["params"][0] = nn.Parameter(torch.ones(2, 2))
         assert not self.watched.still_hold(self.optimizer)
 
-    def test_false_once_a_parameter_is_frozen(self):
-        self.model.weight.requires_grad_(False)
-        assert not self.watched.still_hold(self.optimizer)
+    def test_false_once_a_group_is_taken_away(self):
+        self.optimizer.add_param_group({"params": [self.model.bias]})
+        both = watched(self.model, self.optimizer)
+        del self.optimizer.param_groups[1]
+        assert not both.still_hold(self.optimizer)
+
+
+class TestAreAsTheyWere:
+    def setup_method(self):
+        self.model = nn.Linear(2, 2)
+        self.watched = watched(self.model, sgd(self.model.parameters()))
+
+    def test_true_as_long_as_only_values_change(self):
+        with torch.no_grad():
+            self.model.weight.fill_(1.0)
+        assert self.watched.are_as_they_were()
+
+    @pytest.mark.parametrize(
+        "change", [lambda m: m.bias.requires_grad_(False), lambda m: m.double(), lambda m: m.half()]
+    )
+    def test_false_once_a_parameter_is_frozen_or_converted(self, change):
+        change(self.model)
+        assert not self.watched.are_as_they_were()
+
+
+class TestGroupBy:
+    model = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(2, 1), nn.Linear(1, 1)]), "head": nn.Linear(1, 1)})
+
+    def grouped(self, group_by, exclude=None) -> WatchedParameters:
+        return WatchedParameters(self.model, sgd(self.model.parameters()), Selection.of(None, exclude, group_by))
+
+    def test_takes_together_what_shares_the_part_of_its_name_that_the_glob_matches(self):
+        assert names(self.grouped("layers.*")) == ["layers.0", "layers.1", "head.weight", "head.bias"]
+
+    @pytest.mark.parametrize(
+        ("group_by", "expected"),
+        [
+            ("layers", ["layers", "head.weight", "head.bias"]),
+            ("*", ["layers", "head"]),
+            (["head", "*.0"], ["layers.0", "layers.1.weight", "layers.1.bias", "head"]),
+            ("layers.*.*", ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias", "head.weight",
+                            "head.bias"]),
+            ("decoder", ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias", "head.weight",
+                         "head.bias"]),
+        ],
+    )  # fmt: skip
+    def test_a_glob_has_as_many_parts_as_it_has_dots(self, group_by, expected):
+        assert names(self.grouped(group_by)) == expected
+
+    def test_a_group_is_a_layer_of_all_its_elements_named_as_a_module(self):
+        assert self.grouped("layers.*").layout.layers[0] == Layer("layers.0", "layers.0", (3,), 3, "float32", 0, True)
+
+    def test_a_group_of_several_dtypes_says_so(self):
+        model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1).double())
+        layers = WatchedParameters(model, sgd(model.parameters()), Selection.of(None, None, "*"))
+        assert [layer.dtype for layer in layers.layout.layers] == ["float32", "float64"]
+        together = WatchedParameters(
+            nn.ModuleDict({"all": model}), sgd(model.parameters()), Selection.of(None, None, "all")
+        )
+        assert [layer.dtype for layer in together.layout.layers] == ["mixed"]
+
+    def test_is_trained_as_long_as_one_member_is(self):
+        model = nn.ModuleDict({"layer": nn.Linear(1, 1)})
+        model["layer"].bias.requires_grad_(False)
+        (layer,) = WatchedParameters(model, sgd(model.parameters()), Selection.of(None, None, "*")).layout.layers
+        assert layer.trainable
+
+    def test_what_is_excluded_is_in_no_group(self):
+        layers = self.grouped("layers.*", exclude="*.bias")
+        assert [(layer.name, layer.numel) for layer in layers.layout.layers] == [
+            ("layers.0", 2), ("layers.1", 1), ("head.weight", 1)
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(("norm_type", "expected"), [(2.0, 5.0), (1.0, 7.0), (math.inf, 4.0)])
+    def test_the_norm_of_a_group_is_that_of_its_members_as_one_vector(self, norm_type, expected):
+        norms = self.grouped("layers.*").spread([3.0, 4.0, 0.5, 0.0, 2.0, 1.0], None, norm_type)
+        assert norms == [expected, 0.5, 2.0, 1.0]
+
+    def test_a_member_without_gradient_counts_as_zero(self):
+        norms = self.grouped("layers.*").spread([3.0, 2.0], [0, 4], 2.0)
+        assert norms == [3.0, 0.0, 2.0, 0.0]
+
+    def test_one_bad_member_makes_the_group_bad(self):
+        norms = self.grouped("layers.*").spread([3.0, math.nan, math.inf, 0.0, 2.0, 1.0], None, 2.0)
+        assert math.isnan(norms[0])
+        assert norms[1:] == [math.inf, 2.0, 1.0]
+
+    def test_what_is_no_glob_is_refused_by_the_name_of_the_argument(self):
+        with pytest.raises(ConfigurationError, match="group_by must be a glob"):
+            Selection.of(None, None, 3)
 
 
 class TestRequireWatchable:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
+import weakref
 
 import pytest
-from client.building import ATTEMPT_ID, OTHER_LAYOUT, frame
+from client.building import ATTEMPT_ID, LAYOUT, OTHER_LAYOUT, frame
 
-from gradvitals.frames import Frame, LostRange
+from gradvitals.frames import Frame, Layout, LostRange
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import Counts, PendingFrames
+from gradvitals.pending import INBOX_FRAMES, Counts, PendingFrames
 
 
 class Clock:
@@ -75,7 +77,8 @@ class TestWhenAChunkIsDue:
         frames = pending(clock)
         add(frames, range(256))
         assert frames.take(flush=False) is None
-        assert frames.add("main", frame(256), None)
+        add(frames, range(256, 257))
+        assert frames.due_in() == 0.0
         assert steps(frames.take(flush=False)) == list(range(256))
 
     def test_as_soon_as_there_is_a_mebibyte(self, clock):
@@ -84,8 +87,8 @@ class TestWhenAChunkIsDue:
         for step in (3, 4):
             big = frame(step)
             big.layer_norms = big.layer_norms.repeat(80_000)  # 640 kB
-            is_due = frames.add("main", big, None)
-        assert is_due
+            frames.add("main", big, None)
+        assert frames.due_in() == 0.0
         assert steps(frames.take(flush=False)) == [0, 1, 2, 3]
 
     def test_one_huge_frame_is_not_due_and_not_ready_at_the_same_time(self, clock):
@@ -105,6 +108,22 @@ class TestWhenAChunkIsDue:
     def test_the_sender_is_woken_for_the_first_frame_and_not_for_every_one(self, clock):
         frames = pending(clock)
         assert frames.add("main", frame(0), None)
+        assert not frames.add("main", frame(1), None)
+
+    def test_the_sender_is_woken_again_once_it_was_told_that_nothing_waits(self, clock):
+        frames = pending(clock)
+        add(frames, range(1))
+        frames.acknowledge(frames.take(flush=True), 1)
+        assert not frames.add("main", frame(1), None)  # it has not looked since, and will before it sleeps
+        assert frames.due_in() == 0.25
+        frames.acknowledge(frames.take(flush=True), 2)
+        assert frames.due_in() is None
+        assert frames.add("main", frame(2), None)
+
+    def test_a_sender_that_waits_for_a_chunk_to_be_due_is_left_alone(self, clock):
+        frames = pending(clock)
+        add(frames, range(1))
+        assert frames.due_in() == 0.25
         assert not frames.add("main", frame(1), None)
 
     def test_nothing_is_due_without_frames(self, clock):
@@ -181,6 +200,43 @@ class TestAmending:
         assert not frames.amend("critic", 1, logged(loss=1.0))
 
 
+class TestTheInbox:
+    """The training thread appends to a list; whoever holds the lock next sorts it."""
+
+    def test_adding_does_not_wait_for_whoever_sorts(self, clock):
+        frames = pending(clock)
+        sorting, added = threading.Event(), threading.Event()
+
+        class Heavy(Frame):
+            """A frame that is sorted for as long as the next one is not added."""
+
+            @property
+            def nbytes(self) -> int:
+                sorting.set()
+                assert added.wait(10)
+                return 0
+
+        made = frame(0)
+        frames.add("main", Heavy(**{name: getattr(made, name) for name in Frame.__slots__}), None)
+        sender = threading.Thread(target=frames.counts)
+        sender.start()
+        assert sorting.wait(10)
+        frames.add("main", frame(1), None)
+        added.set()
+        sender.join(10)
+        assert frames.counts()["main"].made == 2
+
+    def test_where_nobody_looks_the_training_thread_sorts_so_that_the_bounds_hold(self, clock):
+        frames = pending(clock, max_frames=10)
+        made = [frame(step) for step in range(INBOX_FRAMES)]
+        for one in made:
+            one.layout = Layout(LAYOUT.layers)
+        held = [weakref.ref(one.layout) for one in made]
+        while made:
+            frames.add("main", made.pop(0), None)
+        assert sum(layout() is not None for layout in held) == 10
+
+
 class TestBounds:
     def test_the_oldest_frames_are_given_up_as_one_counted_range(self, clock):
         frames = pending(clock, max_frames=10)
@@ -250,7 +306,8 @@ class TestAcknowledging:
         frames = pending(clock, max_frames=5)
         add(frames, range(5))
         on_its_way = frames.take(flush=True)
-        add(frames, range(5, 12))  # gives up 0 to 6
+        add(frames, range(5, 12))
+        assert frames.counts()["main"].lost == 7  # 0 to 6 were given up
         frames.acknowledge(on_its_way, 5)
         assert frames.take(flush=True).lost == (LostRange(5, 2, "queue_full", None, 6),)
 

@@ -106,10 +106,11 @@ class TestFrames:
         assert type(body["monitors"]["main"]["clip_value"]) is type(body["monitors"]["main-2"]["max_norm"]) is float
 
     def test_two_monitors_cannot_share_a_name(self, transport):
+        other = nn.Linear(3, 1)
         with gradvitals.init(url=transport) as run:
             run.watch(*model_with_gradient(), name="critic")
-            with pytest.raises(ConfigurationError, match="'critic'"):
-                run.watch(*model_with_gradient(), name="critic")
+            with pytest.raises(ConfigurationError, match="name is 'critic', which another monitor of this run has"):
+                run.watch(other, torch.optim.SGD(other.parameters()), name="critic")
 
     def test_another_rank_than_the_first_tells_its_step_and_sends_no_frame(self, transport, monkeypatch):
         monkeypatch.setenv("RANK", "1")

@@ -10,7 +10,17 @@ import pytest
 import torch
 from torch import nn
 
+from gradvitals.errors import NonFiniteGradientError
 from gradvitals.step_hook import StepHook, with_hooks
+
+
+def unexpected(fault: Exception) -> None:
+    raise AssertionError from fault
+
+
+def hook(optimizer, ready, stepped=lambda: None, rescue=unexpected, tell=unexpected) -> StepHook:
+    """A hook whose faults fail the test, unless it is about them."""
+    return StepHook(optimizer, ready, stepped, rescue, tell)
 
 
 def one_weight() -> nn.Parameter:
@@ -44,7 +54,7 @@ class TestWithoutClosure:
     def test_speaks_before_the_weights_move(self):
         weight, seen = one_weight(), []
         optimizer = torch.optim.SGD([weight], lr=1.0)
-        StepHook(optimizer, lambda evaluation: seen.append((evaluation, weight.item())))
+        hook(optimizer, lambda evaluation: seen.append((evaluation, weight.item())))
         optimizer.step()
         optimizer.step()
         assert seen == [(0, 0.0), (0, -1.0)]
@@ -53,7 +63,7 @@ class TestWithoutClosure:
         torch.optim.SGD([one_weight()])  # from now on SGD.step is hooked as well
         seen = []
         optimizer = StepsThroughSuper([one_weight()], lr=1.0)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
         optimizer.step()
         optimizer.step()
         assert seen == [0, 0]
@@ -61,7 +71,7 @@ class TestWithoutClosure:
     def test_a_step_that_raised_does_not_silence_the_next_one(self):
         seen, weight = [], one_weight()
         optimizer = torch.optim.SGD([weight], lr=1.0)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
         optimizer.param_groups[0]["lr"] = "no number"
         with pytest.raises(TypeError):
             optimizer.step()
@@ -73,7 +83,7 @@ class TestWithoutClosure:
     def test_a_compiled_step_speaks_too(self):
         seen = []
         optimizer = torch.optim.SGD([one_weight()], lr=1.0)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
         step = torch.compile(lambda: optimizer.step(), backend="eager")
         step()
         step()
@@ -90,7 +100,7 @@ class TestWithClosure:
             weight.grad = torch.full_like(weight, 3.0)
             return torch.tensor(7.0)
 
-        StepHook(optimizer, lambda evaluation: seen.append((evaluation, weight.grad.item(), weight.item())))
+        hook(optimizer, lambda evaluation: seen.append((evaluation, weight.grad.item(), weight.item())))
         loss = optimizer.step(closure=closure) if by_name else optimizer.step(closure)
         assert seen == [(0, 3.0, 0.0)]
         assert loss.item() == 7.0
@@ -99,7 +109,7 @@ class TestWithClosure:
     def test_numbers_the_evaluations_of_one_step(self):
         weight, seen = one_weight(), []
         optimizer = torch.optim.LBFGS([weight], max_iter=3)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
 
         def closure():
             optimizer.zero_grad()
@@ -117,14 +127,14 @@ class TestWithClosure:
     def test_a_closure_without_a_name_is_welcome(self):
         weight, seen = one_weight(), []
         optimizer = torch.optim.SGD([weight], lr=1.0)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
         optimizer.step(functools.partial(torch.tensor, 7.0))
         assert seen == [0]
 
     def test_what_the_closure_raises_goes_through(self):
         seen = []
         optimizer = torch.optim.SGD([one_weight()], lr=1.0)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
 
         def closure():
             raise KeyboardInterrupt
@@ -134,13 +144,70 @@ class TestWithClosure:
         assert seen == []
 
 
+class TestAfterTheStep:
+    def test_speaks_once_the_weights_have_moved(self):
+        weight, seen = one_weight(), []
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+        hook(optimizer, lambda evaluation: None, stepped=lambda: seen.append(weight.item()))
+        optimizer.step()
+        optimizer.step(lambda: None)
+        assert seen == [-1.0, -2.0]
+
+    def test_speaks_before_a_hook_of_the_users_whenever_that_was_registered(self):
+        order = []
+        optimizer = torch.optim.SGD([one_weight()], lr=1.0)
+        optimizer.register_step_post_hook(lambda *_: order.append("theirs"))
+        hook(optimizer, lambda evaluation: None, stepped=lambda: order.append("ours"))
+        optimizer.step()
+        assert order == ["ours", "theirs"]
+
+    def test_says_nothing_of_a_step_that_raised(self):
+        seen = []
+        optimizer = torch.optim.SGD([one_weight()], lr=1.0)
+        optimizer.param_groups[0]["lr"] = "no number"
+        hook(optimizer, lambda evaluation: None, stepped=lambda: seen.append("stepped"))
+        with pytest.raises(TypeError):
+            optimizer.step()
+        assert seen == []
+
+
+class TestFaults:
+    @pytest.mark.parametrize("closure", [None, lambda: None])
+    def test_one_while_the_gradients_were_seen_to_is_given_to_the_rescue(self, closure):
+        faults = []
+        optimizer = torch.optim.SGD([one_weight()], lr=1.0)
+        hook(optimizer, lambda evaluation: 1 / 0, rescue=faults.append)
+        optimizer.step(closure)
+        assert [type(fault) for fault in faults] == [ZeroDivisionError]
+
+    def test_one_after_the_step_is_told(self):
+        faults = []
+        optimizer = torch.optim.SGD([one_weight()], lr=1.0)
+        hook(optimizer, lambda evaluation: None, stepped=lambda: 1 / 0, tell=faults.append)
+        optimizer.step()
+        assert [type(fault) for fault in faults] == [ZeroDivisionError]
+
+    @pytest.mark.parametrize("closure", [None, lambda: None])
+    def test_what_the_policy_asks_for_ends_the_step(self, closure):
+        weight = one_weight()
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+
+        def refuse(evaluation):
+            raise NonFiniteGradientError("not finite")
+
+        hook(optimizer, refuse)
+        with pytest.raises(NonFiniteGradientError):
+            optimizer.step(closure)
+        assert weight.item() == 0.0
+
+
 class TestWhatIsLeft:
     def test_nothing_once_removed(self):
         optimizer = torch.optim.SGD([one_weight()], lr=1.0)
         before = {name: len(value) for name, value in vars(optimizer).items() if name.endswith("hooks")}
-        hook = StepHook(optimizer, lambda evaluation: None)
-        hook.remove()
-        hook.remove()
+        attached = hook(optimizer, lambda evaluation: None)
+        attached.remove()
+        attached.remove()
         assert {name: len(value) for name, value in vars(optimizer).items() if name.endswith("hooks")} == before
 
     @pytest.mark.parametrize("kind", [torch.optim.SGD, PicklesEverything])
@@ -148,7 +215,7 @@ class TestWhatIsLeft:
     def test_a_copy_of_the_optimizer_works_and_is_not_watched(self, kind, copied):
         seen = []
         optimizer = kind([one_weight()], lr=1.0)
-        StepHook(optimizer, seen.append)
+        hook(optimizer, seen.append)
         twin = copied(optimizer)
         weight = twin.param_groups[0]["params"][0]
         weight.grad = torch.ones(1)
