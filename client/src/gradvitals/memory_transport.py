@@ -16,20 +16,29 @@ import msgspec
 
 from gradvitals.errors import DeliveryError, NotDeclaredError, OutOfOrderError, ServiceUnavailableError
 from gradvitals.frames import Chunk, Frame, Layer, Layout, LostRange, decode_chunk
-from gradvitals.transport import AttemptAnswer, ChunkAnswer, Event, LayoutAnswer, RunAnswer
+from gradvitals.transport import (
+    AttemptAnswer,
+    CheckpointPlace,
+    CheckpointsAnswer,
+    ChunkAnswer,
+    Event,
+    LayoutAnswer,
+    RunAnswer,
+)
 
 
 class MemoryTransport:
     """Takes what a run sends: ``gradvitals.init(url=MemoryTransport())``.
 
-    ``runs`` and ``attempts`` hold the newest declaration of each id, as the wire spells it. Every method may be called
-    from any thread.
+    ``runs``, ``attempts`` and ``checkpoints`` hold the newest declaration of each id or path, as the wire spells it.
+    Every method may be called from any thread.
     """
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self.attempts: dict[str, dict[str, Any]] = {}
         self.layouts: dict[str, Layout] = {}
+        self.checkpoints: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []  # the kinds of request in the order they came, failed ones included
         self.closed = False
         self._frames: dict[tuple[str, str], list[Frame]] = {}  # of a stream: (attempt, monitor)
@@ -58,7 +67,7 @@ class MemoryTransport:
             return [lost for (_, name), ranges in self._lost.items() if name == monitor for lost in ranges]
 
     def wait_for(self, request: str, count: int = 1, timeout_seconds: float = 10.0) -> bool:
-        """Wait until ``count`` requests of a kind ("run", "attempt", "layout", "chunk") have come."""
+        """Wait until ``count`` requests of a kind ("run", "attempt", "layout", "chunk", "checkpoints") have come."""
         with self._changed:
             return self._changed.wait_for(lambda: self.requests.count(request) >= count, timeout_seconds)
 
@@ -137,6 +146,18 @@ class MemoryTransport:
             if chunk.attempt_id not in self.attempts:
                 raise NotDeclaredError(f"there is no attempt {chunk.attempt_id}")
             return ChunkAnswer(self._store(chunk), len(self._events))
+
+    def declare_checkpoints(self, run_id: str, body: Mapping[str, Any]) -> CheckpointsAnswer:
+        """Take what became of checkpoints. It judges none: the newest that was not said to be spoiled is its answer."""
+        with self._request("checkpoints"):
+            if body["attempt_id"] not in self.attempts:
+                raise NotDeclaredError(f"there is no attempt {body['attempt_id']}")
+            self.checkpoints |= {saved["path"]: dict(saved) for saved in body["saved"]}
+            for path in body["deleted"]:
+                self.checkpoints.pop(path, None)
+            clean = [saved for saved in self.checkpoints.values() if saved["clean"] is not False]
+            newest = max(clean, key=lambda saved: (saved["step"], saved["saved_at"]), default=None)
+            return CheckpointsAnswer(None if newest is None else CheckpointPlace(newest["path"], newest["step"]))
 
     def close(self) -> None:
         """Nothing is sent any more."""

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gradvitals.announce import Announcer
+from gradvitals.checkpoints import Checkpoint, Checkpoints, look_at
 from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import FLAG_SEAM, Frame
@@ -64,6 +65,7 @@ class Run:
         self._coming = LoggedValues()  # what the coming step's frame will carry
         self._logged_names = {LOSS}
         self._summary = Summary()
+        self._checkpoints = Checkpoints(self._tell_checkpoint)
         self._finished = False
         if sender is not None:
             _open_runs.add(self)
@@ -179,6 +181,31 @@ class Run:
         except Exception as fault:  # noqa: BLE001 -- logging must not end a training
             self._announcer.say_once("log", f"run.log failed and will be ignored where it does: {fault!r}")
 
+    def saved(self, step: int, path: str | os.PathLike[str]) -> None:
+        """Tell of a checkpoint that was just saved to ``path``, with ``run.step`` as its ``step``.
+
+        An alert can then say which one to resume from. The file is not opened, and nothing waits; what cannot be told
+        is said once, never raised.
+        """
+        try:
+            remark = self._checkpoints.saved(step, path, look_at(self._monitors))
+            if remark is not None:
+                self._announcer.say_once("saved step", remark)
+        except Exception as fault:  # noqa: BLE001 -- telling of a checkpoint must not end a training
+            self._announcer.say_once("saved", f"run.saved failed and will be ignored where it does: {fault!r}")
+
+    def may_delete(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a rotation may delete this checkpoint: not the newest clean one, until a newer one is known to be.
+
+        Ask right before deleting: what may be deleted counts as deleted, and is not named to anybody any more.
+        """
+        try:
+            held = None if self._sender is None else self._sender.checkpoints.newest_clean
+            return self._checkpoints.may_delete(path, look_at(self._monitors), held)
+        except Exception as fault:  # noqa: BLE001 -- as above; a rotation goes on as it would without us
+            self._announcer.say_once("may delete", f"run.may_delete failed and allows what it does not know: {fault!r}")
+            return True
+
     def submit(self, monitor: Monitor, frame: Frame) -> None:
         """Take a monitor's frame, with what was logged for it. Called by monitors; never blocks, never raises."""
         if self._sender is None or self._finished:
@@ -268,6 +295,11 @@ class Run:
         if self._coming:
             logged, self._coming = self._coming, LoggedValues()
         sender.submit(monitor.name, frame, logged)
+
+    def _tell_checkpoint(self, path: str, checkpoint: Checkpoint | None) -> None:
+        """Rank 0 speaks for all of them, as with frames."""
+        if self._sender is not None and self._attempt.rank == 0 and not self._finished:
+            self._sender.tell_checkpoint(path, checkpoint)
 
     def _set_state(self, state: str) -> None:
         if self._sender is not None and not self._finished:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from gradvitals.announce import Announcer, counted
+from gradvitals.checkpoints import Checkpoint, CheckpointOutbox
 from gradvitals.declarations import Attempt, RunDeclaration
 from gradvitals.errors import (
     ChunkRefusedError,
@@ -51,6 +52,8 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events_told = 0
+        self.checkpoints = CheckpointOutbox(asks=attempt.resumed_from_step is not None)
+        self._checkpoints_at = -math.inf  # not to be told again before
         self._run = run
         self._attempt = attempt
         self._store = store
@@ -93,6 +96,11 @@ class Sender:
     def beat(self) -> None:
         """Have the next heartbeat sent now, because the attempt's state has changed."""
         self._heartbeat_at = -math.inf
+        self._wake.set()
+
+    def tell_checkpoint(self, path: str, checkpoint: Checkpoint | None) -> None:
+        """Have the service told of a checkpoint, None when it is deleted; never blocks."""
+        self.checkpoints.add(path, checkpoint)
         self._wake.set()
 
     def begin_close(self) -> None:
@@ -174,6 +182,7 @@ class Sender:
                 self._declare(transport)
                 if self._clock() - self._heartbeat_at >= HEARTBEAT_SECONDS:
                     self._heartbeat(transport)
+                self._tell_checkpoints(transport, redeclared=redeclared)
                 closing = self._closing.is_set()  # read before the store: what is added later belongs to no flush
                 chunk = self._store.take(flush=closing)
                 if chunk is not None:
@@ -181,6 +190,7 @@ class Sender:
                     redeclared = False
                 elif closing:
                     self._heartbeat(transport)
+                    self._tell_checkpoints(transport, redeclared=redeclared, last=True)
                     self._delivered.set()
                     return
                 else:
@@ -241,6 +251,25 @@ class Sender:
         if answer.event_revision > (self._events_seen or 0):
             self._heartbeat(transport)
 
+    def _tell_checkpoints(self, transport: Transport, *, redeclared: bool, last: bool = False) -> None:
+        """Tell what waits of checkpoints. Whatever becomes of that, frames are never held up, unless it is the last."""
+        while (last or self._clock() >= self._checkpoints_at) and (batch := self.checkpoints.take()) is not None:
+            try:
+                answer = transport.declare_checkpoints(self._run.run_id, batch.body(self._attempt.attempt_id))
+            except ServiceUnavailableError:
+                if last:
+                    raise
+                self._checkpoints_at = self._clock() + HEARTBEAT_SECONDS
+                return
+            except (NotDeclaredError, ChunkRefusedError) as refusal:
+                if isinstance(refusal, NotDeclaredError) and not redeclared:
+                    raise
+                self.checkpoints.forget(batch)
+                self._announcer.say_once("checkpoints", f"the service does not keep these checkpoints: {refusal}")
+            else:
+                newest = answer.newest_clean
+                self.checkpoints.acknowledge(batch, None if newest is None else newest.path)
+
     def _give_way(self) -> None:
         """Let the training thread go on: whoever holds the interpreter keeps it for 5 ms if somebody only waits."""
         if not self._closing.is_set():
@@ -263,6 +292,8 @@ class Sender:
             self._event_ids.update(event.event_id for event in answer.events)
             self._events_seen = answer.event_revision
             return
+        if answer.events:
+            self.checkpoints.ask()
         for event in answer.events:
             if event.event_id not in self._event_ids:
                 self._event_ids.add(event.event_id)

@@ -77,6 +77,19 @@ class ChunkAnswer(msgspec.Struct, frozen=True):
     event_revision: int
 
 
+class CheckpointPlace(msgspec.Struct, frozen=True):
+    """Where a checkpoint lies, as the client told it."""
+
+    path: str
+    step: int
+
+
+class CheckpointsAnswer(msgspec.Struct, frozen=True):
+    """The answer to what was told of checkpoints: the newest that the service holds for clean."""
+
+    newest_clean: CheckpointPlace | None
+
+
 class Transport(Protocol):
     """A way to a service. Every method raises a DeliveryError for what did not arrive, and may block for a while."""
 
@@ -91,6 +104,8 @@ class Transport(Protocol):
     def declare_layout(self, run_id: str, layout_id: str, body: Mapping[str, Any]) -> LayoutAnswer: ...
 
     def send_chunk(self, run_id: str, body: bytes) -> ChunkAnswer: ...
+
+    def declare_checkpoints(self, run_id: str, body: Mapping[str, Any]) -> CheckpointsAnswer: ...
 
     def close(self) -> None: ...
 
@@ -113,7 +128,7 @@ class _Refusal(msgspec.Struct, frozen=True):
     wire_versions: list[int] | None = None
 
 
-_Body = TypeVar("_Body", RunAnswer, AttemptAnswer, LayoutAnswer, ChunkAnswer)
+_Body = TypeVar("_Body", RunAnswer, AttemptAnswer, LayoutAnswer, ChunkAnswer, CheckpointsAnswer)
 
 
 class HTTPTransport:
@@ -153,6 +168,10 @@ class HTTPTransport:
 
     def send_chunk(self, run_id: str, body: bytes) -> ChunkAnswer:
         return self._understand(self.request("POST", f"/api/v1/runs/{run_id}/chunks", body, CHUNK), ChunkAnswer)
+
+    def declare_checkpoints(self, run_id: str, body: Mapping[str, Any]) -> CheckpointsAnswer:
+        path = f"/api/v1/runs/{run_id}/checkpoints"
+        return self._understand(self.request("POST", path, msgspec.json.encode(body)), CheckpointsAnswer)
 
     def close(self) -> None:
         self._pool.clear()
@@ -231,7 +250,7 @@ def refusal(url: str, answer: Answer) -> Exception:
             f"{url} speaks wire version {', '.join(map(str, body.wire_versions))}, gradvitals {__version__} speaks 1: "
             "install a gradvitals that speaks the service's"
         )
-    if status in (413, 422) or (status in (400, 415) and body.error):
+    if status in (413, 422) or (status in (400, 405, 415) and body.error):  # 405: a service older than the request
         return ChunkRefusedError(said)
     return ServiceUnavailableError(said, retry_after(answer.headers))
 
