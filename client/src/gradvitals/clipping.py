@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import types
 import warnings
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -50,23 +51,23 @@ class ClipByGlobalNorm:
     max_norm: float
     norm_type: float = 2.0
 
-    def factor(self, norms: GradientNorms) -> Tensor | None:
-        """``min(1, max_norm / (norm + 1e-6))``, 0-d; None where that is known to be 1. A loss scale does not matter."""
+    def factor(self, norms: GradientNorms) -> Tensor | float:
+        """``min(1, max_norm / (norm + 1e-6))``. A loss scale does not matter."""
         if isinstance(norms.global_norm, float):
             if norms.global_norm + EPSILON < self.max_norm * SURELY_BELOW:
-                return None
-            factor = (self.max_norm / (norms.torchs_global_norm() + EPSILON)).clamp(max=1.0)
-            return None if factor.item() == 1.0 else factor
+                return 1.0
+            return _torchs_factor(self.max_norm, norms)
         return (self.max_norm / (norms.global_norm + EPSILON)).clamp(max=1.0)
 
     def clip_(
         self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
     ) -> Tensor | float:
-        """Multiply by ``factor``, which is the clip coefficient; not at all where it is 1."""
+        """Multiply by ``factor``, which is the clip coefficient; not at all where it is known to be 1."""
         factor = self.factor(norms)
-        if factor is None:
-            return 1.0
-        scale_(gradients, factor)
+        if isinstance(factor, Tensor):
+            scale_(gradients, factor)
+        elif factor != 1.0:
+            scale_(gradients, torch.scalar_tensor(factor, dtype=norms.clip_dtype, device="cpu"))
         return factor
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
@@ -96,7 +97,7 @@ class ClipByValue:
         touched = [gradients[place] for place in beyond]
         _clamp_(touched, limit)
         after = list(norms.layer_norms)
-        again = gradient_norms(touched, norms.norm_type).divided_by(scale).layer_norms
+        again = norms.again(touched, beyond).divided_by(scale).layer_norms
         for place, norm in zip(beyond, again, strict=True):
             after[place] = float(norm)
         return _quotient(norm_of_norms(after, norms.norm_type), norms.global_norm)
@@ -225,9 +226,14 @@ def clip_grad_norm_(
             "clipped; with error_if_nonfinite=False they are scaled by it all the same"
         )
     factor = ClipByGlobalNorm(float(max_norm)).factor(norms)
-    if factor is not None:
-        scale_(gradients, factor, foreach=foreach is not False)
-    return norms.torchs_global_norm()
+    if isinstance(factor, float):
+        if factor != 1.0:
+            factor = torch.scalar_tensor(factor, dtype=norms.clip_dtype, device="cpu")
+            scale_(gradients, factor, foreach=foreach is not False)
+        # The device is named, since a script may have set a default one.
+        return torch.scalar_tensor(float(norms.torchs_global_norm()), dtype=norms.clip_dtype, device="cpu")
+    scale_(gradients, factor, foreach=foreach is not False)
+    return torch.as_tensor(norms.global_norm)
 
 
 def _as_limit(name: str, value: float) -> float:
@@ -240,11 +246,32 @@ def _as_limit(name: str, value: float) -> float:
     return limit
 
 
+def _torchs_factor(max_norm: float, norms: GradientNorms) -> float:
+    """What torch's clip multiplies by, bit for bit, without its five calls.
+
+    In single precision each of its operations is rounded. A double holds every sum, quotient and product of two singles
+    well enough that rounding it again gives what one rounding would (Figueroa, 1995: 53 >= 2 * 24 + 2 bits).
+    """
+    norm = float(norms.torchs_global_norm())
+    if not norm < math.inf:
+        return norm * 0 if math.isnan(norm) else 0.0
+    if norms.clip_dtype is torch.float64:
+        return min(1.0 / (norm + EPSILON) * max_norm, 1.0)
+    inverse = _single(1.0 / _single(_single(norm) + _single(EPSILON)))
+    factor = inverse * max_norm
+    return min(_single(inverse * _single(max_norm)), 1.0) if factor < 2.0 else 1.0
+
+
+def _single(value: float) -> float:
+    """Rounded to single precision."""
+    return array("f", (value,))[0]
+
+
 def norm_after_by_before(
     gradients: Sequence[Tensor], before: GradientNorms, grad_scale: Tensor | float
 ) -> Tensor | float:
     """The clip coefficient of gradients that were changed in place, by measuring them again; at most 1."""
-    return _quotient(gradient_norms(gradients, before.norm_type).divided_by(grad_scale).global_norm, before.global_norm)
+    return _quotient(before.again(gradients).divided_by(grad_scale).global_norm, before.global_norm)
 
 
 def _quotient(after: Tensor | float, before: Tensor | float) -> Tensor | float:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gradvitals.cpu_norms import norm_of_norms
-from gradvitals.norms import GradientNorms, as_norm_type, gradient_norms
+from gradvitals.norms import EPSILON, GradientNorms, as_norm_type, gradient_norms
 
 DTENSOR_MODULES = ("torch.distributed.tensor", "torch.distributed._tensor")  # where it lives, and did in torch 2.4
 IN_DOUBLE = ("cpu", "cuda", "xpu")  # devices whose collectives take doubles
@@ -34,6 +34,23 @@ class _Reduction:
     group: Any  # a torch.distributed.ProcessGroup
     device_type: str
     sharded: list[int] = field(default_factory=list)
+
+    def of(self, places: Sequence[int]) -> _Reduction:
+        """The same for some of the layers only."""
+        sharded = set(self.sharded)
+        return _Reduction(self.group, self.device_type, [new for new, place in enumerate(places) if place in sharded])
+
+
+@dataclass(slots=True)
+class ShardedNorms(GradientNorms):
+    """Norms of whole layers, of which this rank holds a part."""
+
+    reductions: tuple[_Reduction, ...] = ()
+
+    def again(self, gradients: Sequence[Tensor], places: Sequence[int] | None = None) -> GradientNorms:
+        """Measure what this rank holds of some layers once more. As many collectives; all ranks must come here."""
+        reductions = self.reductions if places is None else tuple(r.of(places) for r in self.reductions)
+        return _reduce(gradient_norms(gradients, self.norm_type), reductions, on_host=self.on_host)
 
 
 def is_sharded(tensor: Tensor | None) -> TypeGuard[Any]:
@@ -48,6 +65,29 @@ def is_sharded(tensor: Tensor | None) -> TypeGuard[Any]:
 def local_tensors(tensors: Iterable[Tensor]) -> list[Tensor]:
     """What this rank holds of each, in the same memory: multiplied by one factor on all ranks, so is the whole."""
     return [_local(tensor) for tensor in tensors]
+
+
+@torch.no_grad()
+def whole_gradients(parameters: Iterable[Tensor]) -> list[Tensor | None]:
+    """The gradients of parameters. One that is still to be added up over ranks is first, for the optimizer as well.
+
+    Torch would do that at each use of such a gradient: in its clip, and in the optimizer once or more.
+    """
+    gradients = []
+    for parameter in parameters:
+        gradient = parameter.grad
+        if is_sharded(gradient) and any(placement.is_partial() for placement in gradient.placements):
+            gradient = parameter.grad = _added_up(gradient)
+        gradients.append(gradient)
+    return gradients
+
+
+def local_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    """What this rank holds of each gradient; an empty tensor for one that it does not have."""
+    return [
+        torch.empty(0, dtype=parameter.dtype, device=parameter.device) if gradient is None else _local(gradient)
+        for parameter, gradient in zip(parameters, gradients, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -66,10 +106,31 @@ def sharded_norms(
     measuring fails on this rank, ``on_fault`` is told, and torch's own norm takes its place.
     """
     p = as_norm_type(norm_type)
-    reductions = _reductions(gradients if parameters is None else parameters, gradients)
-    whole = [_without_partial(gradient) for gradient in gradients]
-    norms = _measure(whole, p, on_fault)
-    return _reduce(norms, reductions) if reductions else norms
+    likely = gradients if parameters is None else parameters
+    reductions = tuple(_reductions(likely, gradients))
+    norms = _measure([_measurable(gradient) for gradient in gradients], p, on_fault)
+    if not reductions:
+        return norms
+    # Without a gradient this rank would have numbers where the others have tensors, and then go another way than they.
+    on_host = norms.on_host and all(tensor is None or tensor.device.type == "cpu" for tensor in likely)
+    return _reduce(norms, reductions, on_host=on_host)
+
+
+@torch.no_grad()
+def rescue_shards_(
+    parameters: Sequence[Tensor], max_norm: float, norm_type: float, norms: GradientNorms | None
+) -> None:
+    """Clip by ``norms`` after a fault of ours, one gradient at a time.
+
+    Without norms the other ranks still wait for this one to measure; with them they are past that, so that torch's own
+    clip, which measures, would wait for them for ever.
+    """
+    gradients = [parameter.grad for parameter in parameters]
+    if norms is None:
+        norms = sharded_norms(gradients, norm_type, parameters)
+    coefficient = (max_norm / (torch.as_tensor(norms.global_norm) + EPSILON)).clamp(max=1.0)
+    for gradient in local_gradients(parameters, gradients):
+        gradient.mul_(coefficient.to(gradient.device, gradient.dtype))
 
 
 def _dtensor_module() -> Any:
@@ -107,15 +168,20 @@ def _reductions(likely: Sequence[Tensor | None], gradients: Sequence[Tensor | No
     return list(by_name.values())
 
 
-def _without_partial(gradient: Tensor | None) -> Tensor | None:
-    """What this rank holds of a gradient. One that is still to be added up over ranks is, in a copy, as torch does."""
+def _measurable(gradient: Tensor | None) -> Tensor | None:
+    """What this rank holds of a gradient, once that is nothing that has still to be added up over ranks."""
     if not is_sharded(gradient):
         return gradient
-    if any(placement.is_partial() for placement in gradient.placements):
-        replicate = _dtensor_module().Replicate()
-        placements = [replicate if placement.is_partial() else placement for placement in gradient.placements]
-        gradient = gradient.redistribute(placements=placements)
-    return _local(gradient)
+    partial = any(placement.is_partial() for placement in gradient.placements)
+    return _local(_added_up(gradient) if partial else gradient)
+
+
+def _added_up(gradient: Any) -> Any:
+    """A gradient that is the sum over some dimensions, as a copy that is the same on all of their ranks."""
+    replicate = _dtensor_module().Replicate()
+    return gradient.redistribute(
+        placements=[replicate if placement.is_partial() else placement for placement in gradient.placements]
+    )
 
 
 def _measure(gradients: Sequence[Tensor | None], p: float, on_fault: Callable[[Exception], None]) -> GradientNorms:
@@ -134,10 +200,10 @@ def _measure(gradients: Sequence[Tensor | None], p: float, on_fault: Callable[[E
     return GradientNorms(norms, norm_of_norms(norms, p), p)
 
 
-def _reduce(norms: GradientNorms, reductions: list[_Reduction]) -> GradientNorms:
+def _reduce(norms: GradientNorms, reductions: tuple[_Reduction, ...], *, on_host: bool) -> GradientNorms:
     """From the norms of this rank's shards to those of the whole layers."""
     p = norms.norm_type
-    dtype = torch.float64 if all(r.device_type in IN_DOUBLE for r in reductions) else torch.float32
+    dtype = torch.float64 if all(reduction.device_type in IN_DOUBLE for reduction in reductions) else torch.float32
     if isinstance(norms.layer_norms, Tensor):
         vector = norms.layer_norms.to(dtype)
     else:
@@ -146,11 +212,11 @@ def _reduce(norms: GradientNorms, reductions: list[_Reduction]) -> GradientNorms
     for reduction in reductions:
         vector = _all_reduce(vector, reduction, largest=p == math.inf)
     layer_norms = vector.view(dtype) if p == math.inf else vector.pow(1 / p)
-    if isinstance(norms.layer_norms, Tensor):
-        global_norm = torch.linalg.vector_norm(layer_norms, p)
-        return GradientNorms(layer_norms.to(norms.dtype), global_norm.to(norms.dtype), p, norms.dtype)
-    numbers = layer_norms.tolist()
-    return GradientNorms(numbers, norm_of_norms(numbers, p), p, norms.dtype)
+    if on_host:
+        numbers = layer_norms.tolist()
+        return ShardedNorms(numbers, norm_of_norms(numbers, p), p, norms.dtype, reductions=reductions)
+    global_norm = torch.linalg.vector_norm(layer_norms, p).to(norms.dtype)
+    return ShardedNorms(layer_norms.to(norms.dtype), global_norm, p, norms.dtype, reductions=reductions)
 
 
 def _bits(norms: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ clipped are clipped, by torch if need be, and training goes on.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import weakref
 from collections.abc import Callable
@@ -17,14 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradvitals.amp import ScalerWatch
-from gradvitals.clipping import ClipByGlobalNorm, ClipByValue, ObserveOnly, choose_strategy, scale_
-from gradvitals.distributed import sharded_norms
+from gradvitals.clipping import ClipByGlobalNorm, ClipByValue, ObserveOnly, choose_strategy
+from gradvitals.distributed import local_gradients, rescue_shards_, sharded_norms, whole_gradients
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
 from gradvitals.frames import Layout
 from gradvitals.fused_step import FusedStep
 from gradvitals.layers import Selection, WatchedParameters, require_watchable
 from gradvitals.non_finite import count_non_finite, first_non_finite, where_it_began
-from gradvitals.norms import FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
+from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
 from gradvitals.overhead import Overhead
 from gradvitals.policy import Action, NonFinitePolicy, SetAside
 from gradvitals.recording import FrameSink, Recorder
@@ -34,6 +35,7 @@ _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictiona
 
 LOOK_EVERY = 64  # steps between two looks at what seldom changes: frozen, moved or converted parameters
 MUCH_OVERHEAD = 0.02  # share of the time that is worth a word
+FOLDABLE = 1e-30  # a smaller factor has no inverse in single precision
 
 
 class Monitor:
@@ -96,6 +98,7 @@ class Monitor:
         self._policy = NonFinitePolicy(on_non_finite)
         self._keeps, self._raises = on_non_finite == "keep", on_non_finite == "raise"
         self._set_aside = SetAside()
+        self._interfered = False  # the optimizer was told something for this step, or gradients are hidden from it
         self._observes_lbfgs = hook and isinstance(optimizer, torch.optim.LBFGS)
         if self._observes_lbfgs:
             self._strategy, self.clip_value = ObserveOnly(), None
@@ -206,47 +209,52 @@ class Monitor:
 
     def _stepped(self) -> None:
         """The optimizer's step is over: take back what it was told, put back what was hidden from it."""
-        if self._fused is not None:
-            self._fused.take_back()
-        self._set_aside.restore()
+        if self._interfered:
+            self._interfered = False
+            if self._fused is not None:
+                self._fused.take_back()
+            self._set_aside.restore()
 
     def _clip_and_record_(self, *, new_step: bool) -> Tensor | float:
         """Clip, and make a frame of a step's first evaluation. Raises nothing but what the policy asks for."""
         global_norm: Tensor | float = math.nan
-        refusal, done = None, False
+        known, refusal, done = None, None, False
         try:
             began = perf_counter()
-            with self._no_grad:
-                if self._fused is not None:
-                    self._fused.take_back()  # which the post-hook has not done where a step raised
+            if self._interfered:  # an earlier step raised
                 self._set_aside.forget()
-                gradients, places, norms = self._measure()
-                scale = self._scale_in_gradients()
-                if scale is not None:
-                    norms = norms.divided_by(scale)
-                global_norm = norms.global_norm
+                self._stepped()
+            gradients, places, norms = self._measure()
+            scale = self._scale_in_gradients()
+            if scale is not None:
+                norms = norms.divided_by(scale)
+            known, global_norm = norms, norms.global_norm
+            action, counts = Action.STEP, None
+            if self._was_finite and isinstance(global_norm, float) and global_norm < math.inf:
+                self._policy.last_healthy_step = self.step
+            else:
                 action, counts = self._judge(gradients, places, norms)
-                coefficient = self._act_(action, gradients, norms, 1.0 if scale is None else scale)
-                done = True
-                if action is Action.RAISE:
-                    refusal = self._policy.error(self.step, float(global_norm), self._where(norms, counts))
-                if new_step and self.recording:
-                    self._recorder.record(
-                        self.step,
-                        norms,
-                        coefficient,
-                        watched=self._watched,
-                        places=places,
-                        optimizer=self._optimizer,
-                        loss_scale=self._loss_scale(scale),
-                        skipped=action is not Action.STEP or self._is_skipped_by_scaler(global_norm),
-                        non_finite=counts,
-                    )
+            coefficient = self._act_(action, gradients, norms, scale)
+            done = True
+            if action is Action.RAISE:
+                refusal = self._policy.error(self.step, float(global_norm), self._where(norms, counts))
+            if new_step and self.recording:
+                self._recorder.record(
+                    self.step,
+                    norms,
+                    coefficient,
+                    watched=self._watched,
+                    places=places,
+                    optimizer=self._optimizer,
+                    loss_scale=self._loss_scale(scale),
+                    skipped=action is not Action.STEP or self._is_skipped_by_scaler(global_norm),
+                    non_finite=counts,
+                )
             self._overhead.count(began, new_step=new_step)
             if self._overhead.share > MUCH_OVERHEAD and self.step % LOOK_EVERY == LOOK_EVERY - 1:
                 self._tell_overhead()
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
-            self._rescue_(fault, done=done)
+            self._rescue_(fault, known, done=done)
         if new_step:
             self.step += 1
             if not self.recording:
@@ -287,18 +295,22 @@ class Monitor:
         places = None
         if len(gradients) < len(watched.parameters):
             places = [place for place, parameter in enumerate(watched.parameters) if parameter.grad is not None]
-        return gradients, places, self._norms(watched, gradients)
-
-    def _norms(self, watched: WatchedParameters, gradients: list[Tensor]) -> GradientNorms:
         if watched.uniform:
             try:
-                all_there = len(gradients) == len(watched.parameters)
-                return uniform_norms(gradients, self.norm_type, watched.plan if all_there else None)
+                plan = watched.plan if places is None else None
+                return gradients, places, uniform_norms(gradients, self.norm_type, plan)
             except NotImplementedError:  # sparse gradients
                 watched.uniform = False
-        if watched.sharded:
-            return sharded_norms(gradients, self.norm_type)
-        return gradient_norms(gradients, self.norm_type)
+        with self._no_grad:
+            if watched.sharded:
+                return self._measure_shards(watched)
+            return gradients, places, gradient_norms(gradients, self.norm_type)
+
+    def _measure_shards(self, watched: WatchedParameters) -> tuple[list[Tensor], None, GradientNorms]:
+        """What this rank holds of all gradients, and the norms of the whole ones, the same on every rank."""
+        gradients = whole_gradients(watched.parameters)
+        norms = sharded_norms(gradients, self.norm_type, watched.parameters, self._tell_fault)
+        return local_gradients(watched.parameters, gradients), None, norms
 
     def _watch_anew(self) -> WatchedParameters:
         self._watched = WatchedParameters(self._model, self._optimizer, self._selection)
@@ -310,12 +322,10 @@ class Monitor:
         """What is to be done with this step, and the counts of its bad layers. Waits for a device only if it must."""
         if isinstance(norms.global_norm, Tensor) and (self._keeps or self._skips_on_device()):
             return Action.STEP, None
-        if norms.global_norm < math.inf and self._was_finite:
-            return self._policy.judge(self.step, finite=True), None
         finite, counts = self._inspect(gradients, places, norms)
         if not finite and float(self._found_inf()) == 1.0:  # a GradScaler has this step skipped
             if self._fused is not None and not self._fused.skips_cleanly():
-                self._set_aside.hide(self._watched.parameters)
+                self._hide_gradients()
             return Action.STEP, counts
         return self._policy.judge(self.step, finite), counts
 
@@ -336,28 +346,32 @@ class Monitor:
         return finite, list(counts.values()) or None
 
     def _act_(
-        self, action: Action, gradients: list[Tensor], norms: GradientNorms, grad_scale: Tensor | float
+        self, action: Action, gradients: list[Tensor], norms: GradientNorms, grad_scale: Tensor | float | None
     ) -> Tensor | float:
         """Clip, or have the step skipped. The clip coefficient; NaN where the step is not made."""
         strategy, fused = self._strategy, self._fused
         if action is not Action.STEP:
             if action is Action.SKIP:  # also where the optimizer is fused: a skip by found_inf makes state at step 0
-                self._set_aside.hide(self._watched.parameters)
+                self._hide_gradients()
             return math.nan
-        if fused is None or not isinstance(strategy, ClipByGlobalNorm):
-            return strategy.clip_(gradients, norms, grad_scale)
-        if isinstance(norms.global_norm, Tensor):
-            coefficient = strategy.clip_(gradients, norms, grad_scale)
-            if self._skips_on_device():
+        if isinstance(strategy, ClipByGlobalNorm) and isinstance(norms.global_norm, float):
+            factor = strategy.factor(norms)
+            if factor == 1.0:
+                return 1.0
+            if fused is not None and isinstance(factor, float) and FOLDABLE <= factor < 1.0:
+                self._interfered = True
+                if fused.tell(divisor=torch.scalar_tensor(1.0 / factor, device="cpu")):
+                    return factor
+        with self._no_grad:
+            coefficient = strategy.clip_(gradients, norms, 1.0 if grad_scale is None else grad_scale)
+            if fused is not None and isinstance(norms.global_norm, Tensor) and self._skips_on_device():
+                self._interfered = True
                 fused.tell(skip=torch.isfinite(norms.global_norm).logical_not())
             return coefficient
-        factor = strategy.factor(norms)
-        if factor is None:
-            return 1.0
-        foldable = norms.global_norm < FLOAT32_MAX
-        if not (foldable and fused.tell(divisor=factor.reciprocal())):
-            scale_(gradients, factor)
-        return factor
+
+    def _hide_gradients(self) -> None:
+        self._interfered = True
+        self._set_aside.hide(self._watched.parameters)
 
     def _skips_on_device(self) -> bool:
         """Whether a skip can be decided and made on the device, without waiting for it."""
@@ -390,19 +404,25 @@ class Monitor:
     def _where(self, norms: GradientNorms, counts: list[tuple[int, int, int]] | None) -> str:
         """Where gradients ceased to be finite, in words."""
         names = [layer.name for layer in self.layout.layers]
+        if self._watched.sharded and isinstance(norms.layer_norms, list):  # the counts are of what this rank holds
+            layer_norms = self._watched.spread(norms.layer_norms, None, norms.norm_type)
+            counts = [(layer, 1, 0) for layer, norm in enumerate(layer_norms) if not norm < math.inf]
         first = first_non_finite(counts or (), len(names))
         return "no layer that is measured" if first is None else where_it_began(first, names)
 
-    def _rescue_(self, fault: Exception, *, done: bool = False) -> None:
+    def _rescue_(self, fault: Exception, norms: GradientNorms | None = None, *, done: bool = False) -> None:
         """After a fault of ours: clip by torch alone what has not been clipped yet."""
         self._tell_fault(fault)
         if done:
             return
         try:
-            if self._fused is not None:
-                self._fused.take_back()
+            self._stepped()
             parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
             scale = self._scale_in_gradients()
+            if self._watched.sharded and isinstance(self._strategy, ClipByGlobalNorm):
+                limit = self._strategy.max_norm * (1.0 if norms is not None or scale is None else float(scale))
+                with contextlib.suppress(Exception):  # then torch's own way is all that is left
+                    return rescue_shards_(self._watched.parameters, limit, self.norm_type, norms)
             self._strategy.clip_like_torch_(distinct(parameters), 1.0 if scale is None else scale)
         except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
             self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
@@ -410,8 +430,8 @@ class Monitor:
     def _tell_overhead(self) -> None:
         self._tell_once(
             "overhead",
-            f"clipping and measuring {len(self.layout.layers)} layers take {100 * self._overhead.share:.1f} % of the time "
-            f"of {self.name}'s steps. Measuring fewer helps: group_by='layers.*' takes several as one, include= only some",
+            f"clipping and measuring {len(self.layout.layers)} layers take {100 * self._overhead.share:.1f} % of the "
+            f"time of {self.name}'s steps; group_by='layers.*' takes several layers as one, include= takes only some",
         )
 
     def _tell_fault(self, fault: Exception) -> None:

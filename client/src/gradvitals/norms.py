@@ -8,8 +8,9 @@ infinite where only the squares of a gradient overflow. On a device they are ten
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ EPSILON = 1e-6  # torch's: keeps the quotient finite where the norm is zero
 FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take longer to make than the rest of a small step's bookkeeping
 class GradientNorms:
     """The norms of one set of gradients, before clipping: numbers where all are on the CPU, else tensors."""
 
@@ -31,29 +32,38 @@ class GradientNorms:
     dtype: torch.dtype = torch.float32  # in which torch would clip
     torchs: bool = False  # whether the layer norms are torch's own, bit for bit
 
+    @property
+    def on_host(self) -> bool:
+        """Whether the norms are numbers."""
+        return isinstance(self.layer_norms, list)
+
     def divided_by(self, scale: Tensor | float) -> GradientNorms:
         """The norms of the same gradients without their loss scale."""
         if isinstance(self.layer_norms, list):
             scale = float(scale)
             layer_norms = [norm / scale for norm in self.layer_norms]
-            return GradientNorms(layer_norms, float(self.global_norm) / scale, self.norm_type, self.dtype)
+            return replace(self, layer_norms=layer_norms, global_norm=float(self.global_norm) / scale, torchs=False)
         if isinstance(scale, Tensor):
             scale = scale.to(self.layer_norms.device)
         global_norm = torch.as_tensor(self.global_norm / scale).to(self.layer_norms.dtype)
-        return GradientNorms(self.layer_norms / scale, global_norm, self.norm_type, self.dtype)
+        return replace(self, layer_norms=self.layer_norms / scale, global_norm=global_norm, torchs=False)
 
-    def torchs_global_norm(self) -> Tensor:
-        """The global norm as torch's clip would have it, 0-d: bit for bit where its own layer norms were measured."""
-        if isinstance(self.global_norm, Tensor):
+    def again(self, gradients: Sequence[Tensor], places: Sequence[int] | None = None) -> GradientNorms:
+        """Measure some of the same layers once more, after something changed them. ``places``: which; None: all."""
+        return gradient_norms(gradients, self.norm_type)
+
+    def torchs_global_norm(self) -> float | Tensor:
+        """The global norm as torch's clip would have it: bit for bit where its own layer norms were measured."""
+        if not self.torchs or not isinstance(self.layer_norms, list):
             return self.global_norm
-        if self.torchs:
-            layer_norms = torch.tensor(self.layer_norms, dtype=self.dtype, device="cpu")
-            global_norm: Tensor = torch.linalg.vector_norm(layer_norms, self.norm_type)
-            return global_norm
-        # As in torch, float32 gradients are clipped in float32, unless a finite norm would become infinite.
-        double = FLOAT32_MAX < self.global_norm < math.inf
-        # The device is named, since a script may have set a default one.
-        return torch.tensor(self.global_norm, dtype=torch.float64 if double else self.dtype, device="cpu")
+        double = self.dtype is torch.float64
+        layer_norms = torch.frombuffer(array("d" if double else "f", self.layer_norms), dtype=self.dtype)
+        return float(torch.linalg.vector_norm(layer_norms, self.norm_type))
+
+    @property
+    def clip_dtype(self) -> torch.dtype:
+        """In what torch would multiply: in single precision, unless a finite norm would become infinite there."""
+        return torch.float64 if FLOAT32_MAX < self.global_norm < math.inf else self.dtype
 
 
 def as_norm_type(norm_type: float | str) -> float:
