@@ -224,8 +224,8 @@ class Monitor:
             if self._interfered:  # an earlier step raised
                 self._set_aside.forget()
                 self._stepped()
+            scale = self._scale_in_gradients()  # before other ranks are met, since afterwards nothing may fail
             gradients, places, norms = self._measure()
-            scale = self._scale_in_gradients()
             if scale is not None:
                 norms = norms.divided_by(scale)
             known, global_norm = norms, norms.global_norm
@@ -422,7 +422,8 @@ class Monitor:
             if self._watched.sharded and isinstance(self._strategy, ClipByGlobalNorm):
                 limit = self._strategy.max_norm * (1.0 if norms is not None or scale is None else float(scale))
                 with contextlib.suppress(Exception):  # then torch's own way is all that is left
-                    return rescue_shards_(self._watched.parameters, limit, self.norm_type, norms)
+                    rescue_shards_(self._watched.parameters, limit, self.norm_type, norms)
+                    return
             self._strategy.clip_like_torch_(distinct(parameters), 1.0 if scale is None else scale)
         except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
             self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
