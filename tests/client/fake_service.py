@@ -118,6 +118,8 @@ class FakeService:
                 answer = self.store.declare_attempt(parts[0], parts[2], msgspec.json.decode(body))
             elif method == "PUT" and parts[1] == "layouts":
                 answer = self.store.declare_layout(parts[0], parts[2], msgspec.json.decode(body))
+            elif parts[1] == "checkpoints":
+                answer = self.store.declare_checkpoints(parts[0], msgspec.json.decode(body))
             elif msgspec.msgpack.decode(body)["v"] != 1:
                 return Scripted(415, b'{"error": "unsupported", "detail": "v is not 1", "wire_versions": [1]}')
             else:

@@ -46,6 +46,14 @@ class TestAnswers:
         assert transport.send_chunk(RUN_ID, BODY).next == 1
         assert [frame.step for frame in service.store.frames()] == [0]
 
+    def test_checkpoints_arrive_and_the_newest_clean_one_is_answered(self, service, transport):
+        transport.declare_run(RUN_ID, declaration().body())
+        transport.declare_attempt(RUN_ID, ATTEMPT_ID, attempt().body({}, 0))
+        saved = {"path": "/1900.pt", "step": 1900, "steps": {"main": 1900}, "saved_at": 1.0, "clean": True}
+        answer = transport.declare_checkpoints(RUN_ID, {"attempt_id": ATTEMPT_ID, "saved": [saved], "deleted": []})
+        assert (answer.newest_clean.path, answer.newest_clean.step) == ("/1900.pt", 1900)
+        assert service.store.checkpoints == {"/1900.pt": saved}
+
     def test_one_connection_is_kept(self, service, transport):
         for _ in range(3):
             transport.declare_run(RUN_ID, declaration().body())
@@ -64,6 +72,8 @@ class TestAnswers:
             (Scripted(415, b'{"error": "unsupported", "detail": "d", "wire_versions": [2]}'), SendingStoppedError),
             (Scripted(422, PROBLEM), ChunkRefusedError),
             (Scripted(400, PROBLEM), ChunkRefusedError),
+            (Scripted(405, PROBLEM), ChunkRefusedError),
+            (Scripted(405, b"<html>proxy</html>"), ServiceUnavailableError),
             (Scripted(400, b"<html>proxy</html>"), ServiceUnavailableError),
             (Scripted(429, PROBLEM), ServiceUnavailableError),
             (Scripted(500, b""), ServiceUnavailableError),

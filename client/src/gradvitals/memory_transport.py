@@ -97,6 +97,7 @@ class MemoryTransport:
             self.runs.clear()
             self.attempts.clear()
             self.layouts.clear()
+            self.checkpoints.clear()
             for stream, frames in self._frames.items():
                 if keep is not None:
                     del frames[keep:]
