@@ -24,14 +24,14 @@ class AlreadyClipped:
         self._seen = 0
         self.limit: float | None = None  # what the norms stick to; None where they are alive
 
-    def observe(self, global_norm: float) -> None:
-        """Take the norm of one step. What is not finite says nothing."""
-        if not math.isfinite(global_norm):
-            return
-        self._norms.append(global_norm)
-        self._seen += 1
-        if self._seen >= WINDOW and self._seen % LOOK_EVERY == 0:
-            self.limit = self._find_limit()
+    def observe(self, global_norm: float) -> float | None:
+        """Take the norm of one step, and return the limit. What is not finite says nothing."""
+        if global_norm < math.inf:
+            self._norms.append(global_norm)
+            self._seen += 1
+            if self._seen % LOOK_EVERY == 0 and self._seen >= WINDOW:
+                self.limit = self._find_limit()
+        return self.limit
 
     def _find_limit(self) -> float | None:
         largest = max(self._norms)

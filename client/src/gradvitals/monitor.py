@@ -90,7 +90,6 @@ class Monitor:
         self._model, self._optimizer, self._tell = model, optimizer, tell
         self.recording: bool = True  # makes frames; without them it still clips
         self._told: set[str] = set()
-        self._recorder = Recorder(self, sink, self._tell_once)
         self._overhead = Overhead()
         self._no_grad = torch.no_grad()
         self._present = -1  # how many parameters had a gradient at the last step
@@ -108,6 +107,7 @@ class Monitor:
             # Where the loop calls ``clip_`` before the scaler's step, a frame of the step is there already.
             on_skipped = self._scaler_skipped if hook else None
             self._scaler = ScalerWatch(scaler, optimizer, on_skipped=on_skipped, on_fault=self._tell_fault)
+        self._recorder = Recorder(self, sink, self._tell_once)
         self._fused = FusedStep.of(optimizer) if hook else None
         self._hook: StepHook | None = None
         if hook:
@@ -126,11 +126,6 @@ class Monitor:
     def layout(self) -> Layout:
         """The layers measured now; a new one once the optimizer's parameters have changed."""
         return self._watched.layout
-
-    @property
-    def limit(self) -> float:
-        """The limit of norm clipping, infinite where it is off."""
-        return self._strategy.max_norm
 
     @property
     def max_norm(self) -> float | None:
@@ -243,6 +238,7 @@ class Monitor:
                     self.step,
                     norms,
                     coefficient,
+                    max_norm=self._strategy.max_norm,
                     watched=self._watched,
                     places=places,
                     optimizer=self._optimizer,
@@ -273,6 +269,7 @@ class Monitor:
                     self.step,
                     norms,
                     math.nan,
+                    max_norm=self._strategy.max_norm,
                     watched=self._watched,
                     places=places,
                     optimizer=self._optimizer,

@@ -44,7 +44,7 @@ class Recorder:
         self._sink = sink
         self._tell_once = tell_once
         self._already_clipped = AlreadyClipped()
-        self._scaled_norms = ScaledNorms()
+        self._scaled_norms: ScaledNorms | None = None if monitor.has_scaler else ScaledNorms()  # until it has settled
         self._frames = 0
         self.last: Frame | None = None
 
@@ -54,6 +54,7 @@ class Recorder:
         norms: GradientNorms,
         coefficient: Tensor | float,
         *,
+        max_norm: float,
         watched: WatchedParameters,
         places: list[int] | None,
         optimizer: Optimizer,
@@ -64,7 +65,7 @@ class Recorder:
         """Make the frame of a step and hand it over. ``places`` are the parameters that have a gradient; None: all."""
         lr = optimizer.param_groups[0].get("lr", math.nan)
         global_norm, layer_norms = norms.global_norm, norms.layer_norms
-        if isinstance(global_norm, Tensor) or isinstance(layer_norms, Tensor):
+        if not isinstance(global_norm, float) or not isinstance(layer_norms, list):
             layer_norms, numbers = read_together(layer_norms, global_norm, coefficient, lr, loss_scale, skipped)
             global_norm, coefficient, lr, loss_scale, skipped = numbers
         layers = watched.spread(layer_norms, places, norms.norm_type)
@@ -75,22 +76,18 @@ class Recorder:
         flags = 0 if finite else FLAG_NON_FINITE
         if skipped:
             flags |= FLAG_SKIPPED_STEP
-        if (
-            not self._scaled_norms.settled
-            and self._scaled_norms.begin_with(global_norm)
-            and not self._monitor.has_scaler
-        ):
-            self._tell_scaled(global_norm)
-        self._already_clipped.observe(global_norm)
-        if self._already_clipped.limit is not None:
+        if self._scaled_norms is not None:
+            self._look_for_a_scale(self._scaled_norms, global_norm)
+        limit = self._already_clipped.observe(global_norm)
+        if limit is not None:
             flags |= FLAG_ALREADY_CLIPPED
-            self._tell_already_clipped(self._already_clipped.limit)
+            self._tell_already_clipped(limit)
         frame = Frame(
             step=step,
             time=time.time(),
             global_norm=global_norm,
             clip_coefficient=float(coefficient) if finite else math.nan,
-            max_norm=self._monitor.limit,
+            max_norm=max_norm,
             lr=float(lr),
             layout=watched.layout,
             layer_norms=float32_vector(layers, global_norm),
@@ -109,7 +106,11 @@ class Recorder:
             weights, _ = read_together(weights)
         return float32_vector(watched.spread(weights, None, norm_type), math.inf)
 
-    def _tell_scaled(self, global_norm: float) -> None:
+    def _look_for_a_scale(self, scaled_norms: ScaledNorms, global_norm: float) -> None:
+        if not scaled_norms.begin_with(global_norm):
+            if scaled_norms.settled:
+                self._scaled_norms = None
+            return
         self._tell_once(
             "scaled",
             f"the gradients of {self._monitor.name} have norms such as {global_norm:.3g}: is there a loss scale in "
