@@ -41,7 +41,7 @@ types: $(VENV)/installed ## mypy, strict, on both packages
 	@$(BIN)/mypy -p gradvitals -p gradvitals_service
 
 bench: install ## every benchmark; JSON to benchmarks/out
-	@for question in $$(ls benchmarks/*.py 2>/dev/null | grep -vE "__init__|report"); do \
+	@for question in $$(grep -l __main__ benchmarks/*.py); do \
 		$(BIN)/python -m benchmarks.$$(basename $$question .py) || exit 1; done
 
 clean: ## remove what the other targets made

@@ -41,7 +41,8 @@ class Service:
         self.url = process.stdout.readline().split()[3].rstrip(",")
         self.pid = process.pid
         tokens = json.loads((folder / "data" / "gradvitals" / "tokens.json").read_text())
-        self._headers = {"Authorization": f"Bearer {tokens['ingest_token']}"}
+        self.token: str = tokens["ingest_token"]
+        self._headers = {"Authorization": f"Bearer {self.token}"}
         self._http = urllib3.PoolManager()
 
     def cpu_seconds(self) -> float:

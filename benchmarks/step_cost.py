@@ -1,110 +1,170 @@
-"""What does a watched step cost beside one that torch clips?
+"""What is added to a whole training step: by torch's clip, by ours with every layer measured, and by known trackers?
 
-Whole training steps of small models, three ways in one process: bare, with ``torch.nn.utils.clip_grad_norm_``, and
-watched (clipped, every layer measured, a frame recorded and sent to a service that answers at once, in memory). The
-variants take turns in shuffled order; figures are medians of the CPU time of the training thread, which other work
-on the machine does not disturb. The issue on the clip engine sets the targets; this page only says where we are.
+Live loops: each turn runs forward and backward, so that gradients are new tensors and the caches hold what a training
+leaves in them. What is added is what clipping and stepping takes after the backward pass, less the bare step; nothing
+else of the step differs. The trackers change the backward pass, so their whole step is timed. Ways take turns (see
+``benchmarks.race``). The batches are small: in a real training all shares of the step are smaller.
+
+wandb and TensorBoard are measured where they can be imported: histograms of all gradients on each step (log_freq=1).
 """
 
-import random
-import statistics
-import time
-from collections.abc import Callable
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
 
 import gradvitals
+from benchmarks.models import SHAPES, Shape
+from benchmarks.race import Times, Way, race
 from benchmarks.report import report
 
-ROUNDS = 300
-WARM_UP = 20
+KINDS = ("fused AdamW", "foreach SGD")
+NEAR, FAR = 1e-6, 1e6  # limits that always and never clip; with such a learning rate the gradients stay what they are
+LEARNING_RATE = 1e-9
 
 
-class Recurrent(nn.Module):
-    """The model of examples/gru.py."""
+class Loop:
+    """One network on one batch, stepped by any optimizer."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.gru = nn.GRU(2, 32, batch_first=True)
-        self.read_out = nn.Linear(32, 1)
+    def __init__(self, shape: Shape) -> None:
+        torch.manual_seed(0)
+        self.model, self._batch = shape.build(), shape.batch()
+        self.parameters = list(self.model.parameters())
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs, _ = self.gru(inputs)
-        result: torch.Tensor = self.read_out(outputs[:, -1])
-        return result
+    def forget(self) -> None:
+        """Drop the gradients, as ``zero_grad`` does."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
+    def backward(self) -> None:
+        """One forward and backward pass."""
+        self.forget()
+        self.model(self._batch).square().mean().backward()
 
-class Residual(nn.Module):
-    """A linear layer around which the gradient finds its way."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, width)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = inputs + 0.1 * self.linear(inputs).tanh()
-        return result
-
-
-def many_layers() -> nn.Module:
-    """500 residual layers of 32 x 32: 1,000 parameters of 32 to 1,024 elements."""
-    return nn.Sequential(*(Residual(32) for _ in range(500)))
+    def optimizer(self, kind: str) -> Optimizer:
+        """A new optimizer of all parameters."""
+        if kind == "fused AdamW":
+            return AdamW(self.parameters, lr=LEARNING_RATE, fused=True)
+        return SGD(self.parameters, lr=LEARNING_RATE, foreach=True)
 
 
-def make_step(build: Callable[[], nn.Module], inputs: torch.Tensor, variant: str) -> Callable[[], float]:
-    """A function that trains one step and gives the CPU seconds that this thread spent on it."""
-    torch.manual_seed(0)
-    model = build()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    run = None
-    if variant == "watched":
-        run = gradvitals.init(project="benchmark", name="step cost", url=gradvitals.MemoryTransport())
-        run.watch(model, optimizer, max_norm=1e-3)
+def ways_to_step(loop: Loop, kind: str, run: gradvitals.Run) -> dict[str, Way]:
+    """The bare step, and the steps with a clip, each after a backward pass that is not timed."""
+    plain, watched = loop.optimizer(kind), loop.optimizer(kind)
+    monitor = run.watch(loop.model, watched, max_norm=NEAR)
 
-    def step() -> float:
-        started = time.thread_time()
-        optimizer.zero_grad()
-        model(inputs).square().mean().backward()
-        if variant == "torch's clip":
-            nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
-        optimizer.step()
-        return time.thread_time() - started
+    def clip_and_step() -> None:
+        nn.utils.clip_grad_norm_(loop.parameters, NEAR)
+        plain.step()
 
-    return step
+    def backward_then(max_norm: float) -> Callable[[], None]:
+        def prepare() -> None:
+            monitor.max_norm = max_norm
+            loop.backward()
 
+        return prepare
 
-def measure(name: str, build: Callable[[], nn.Module], inputs: torch.Tensor) -> dict[str, object]:
-    """One row: the median step of each variant, and what the two clips add."""
-    steps = {variant: make_step(build, inputs, variant) for variant in ("bare", "torch's clip", "watched")}
-    seconds: dict[str, list[float]] = {variant: [] for variant in steps}
-    order = list(steps)
-    for round_number in range(WARM_UP + ROUNDS):
-        random.shuffle(order)
-        for variant in order:
-            spent = steps[variant]()
-            if round_number >= WARM_UP:
-                seconds[variant].append(spent)
-    bare, torchs, watched = (statistics.median(seconds[variant]) for variant in steps)
     return {
-        "model": name,
-        "bare step, us": bare * 1e6,
-        "with torch's clip": torchs / bare,
-        "watched": watched / bare,
-        "watched / torch's clip": watched / torchs,
-        "added / torch's added": (watched - bare) / (torchs - bare),
+        "backward": Way(loop.backward, loop.forget),
+        "bare": Way(plain.step, loop.backward),
+        "torch's clip": Way(clip_and_step, loop.backward),
+        "ours, clipping": Way(watched.step, backward_then(NEAR)),
+        "ours, not clipping": Way(watched.step, backward_then(FAR)),
+    }
+
+
+def ways_to_track(shape: Shape, folder: str, leave: contextlib.ExitStack) -> dict[str, Way]:
+    """Whole steps that draw histograms of all gradients, by each tracker that is installed, on a network of its own."""
+    ways = {}
+    with contextlib.suppress(ImportError):
+        import wandb  # type: ignore[import-not-found,unused-ignore]  # not a dependency
+
+        session = leave.enter_context(
+            wandb.init(project="benchmark", mode="offline", dir=folder, settings=wandb.Settings(silent=True))
+        )
+        watched = Loop(shape)
+        wandb_optimizer = watched.optimizer("foreach SGD")
+        session.watch(watched.model, log="gradients", log_freq=1)
+
+        def step_with_wandb() -> None:
+            watched.backward()
+            session.log({"loss": 1.0})
+            wandb_optimizer.step()
+
+        ways["wandb"] = Way(step_with_wandb, watched.forget)
+    with contextlib.suppress(ImportError):
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = leave.enter_context(SummaryWriter(folder))
+        drawn = Loop(shape)
+        drawn_optimizer = drawn.optimizer("foreach SGD")
+        names = [name for name, _ in drawn.model.named_parameters()]
+
+        def step_with_tensorboard() -> None:
+            drawn.backward()
+            for name, parameter in zip(names, drawn.parameters, strict=True):
+                writer.add_histogram(name, parameter.grad)
+            drawn_optimizer.step()
+
+        ways["tensorboard"] = Way(step_with_tensorboard, drawn.forget)
+    return ways
+
+
+def measure(shape: Shape, rounds: int) -> list[dict[str, Any]]:
+    """A row for each optimizer; the trackers take part in the race with SGD, beside the bare step of that."""
+    rows = []
+    loop = Loop(shape)
+    for kind in KINDS:
+        with contextlib.ExitStack() as leave:
+            run = leave.enter_context(
+                gradvitals.init(project="benchmark", name="step cost", url=gradvitals.MemoryTransport())
+            )
+            ways = ways_to_step(loop, kind, run)
+            if kind == "foreach SGD":
+                ways |= ways_to_track(shape, leave.enter_context(tempfile.TemporaryDirectory()), leave)
+            rows.append(compare(shape, kind, race(ways, rounds)))
+    return rows
+
+
+def compare(shape: Shape, kind: str, times: Mapping[str, Times]) -> dict[str, Any]:
+    """What each way adds, in seconds of the step, to what torch's clip and the trackers add."""
+    bare = times["bare"].median
+    whole = times["backward"].median + bare
+    torchs = times["torch's clip"].median - bare
+    clipping, quiet = (times[f"ours, {how}"].median - bare for how in ("clipping", "not clipping"))
+    trackers = {name: times[name].median - whole if name in times else None for name in ("wandb", "tensorboard")}
+    return {
+        "network": shape.title,
+        "step of": kind,
+        "bare step, ms": whole * 1e3,
+        "torch's clip adds, ms": torchs * 1e3,
+        "share of the step": torchs / whole,
+        "ours, clipping": clipping / torchs,
+        "ours, not clipping": quiet / torchs,
+        **{f"ours / {name}'s": max(clipping, quiet) / adds if adds else None for name, adds in trackers.items()},
     }
 
 
 def main() -> None:
-    """Measure both models and report."""
+    """Measure the networks that were asked for, one after the other, and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--shape", action="append", choices=SHAPES, help="only this network; may be given again")
+    parser.add_argument("--rounds", type=int, help="of each way, instead of the network's own number")
+    arguments = parser.parse_args()
+    os.environ.setdefault("GRADVITALS_QUIET", "1")
     torch.set_num_threads(1)
-    random.seed(0)
-    rows = [
-        measure("GRU of the example, 6 tensors", Recurrent, torch.rand(64, 50, 2)),
-        measure("1,000 small tensors", many_layers, torch.rand(16, 32)),
-    ]
-    report("step_cost", "A training step, clipping every time (CPU time of the training thread)", rows)
+    rows: list[dict[str, Any]] = []
+    for name in arguments.shape or SHAPES:
+        rows += measure(SHAPES[name], arguments.rounds or SHAPES[name].live_rounds)
+    report("step_cost", "Added to a training step, to what torch's clip adds (CPU time of the training thread)", rows)
 
 
 if __name__ == "__main__":
