@@ -1,0 +1,93 @@
+"""A run whose loop belongs to a framework: begun, watched, paused and ended by the framework's events.
+
+Knows no framework. Mistakes raise ConfigurationError when the callback is made or the training begins, never later.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from gradvitals.errors import ConfigurationError
+from gradvitals.run import Run
+from gradvitals.start import init
+
+if TYPE_CHECKING:
+    from torch import nn, optim
+
+    from gradvitals.monitor import Monitor
+
+_INIT = frozenset(inspect.signature(init).parameters)
+_WATCH = frozenset(inspect.signature(Run.watch).parameters) - {"self", "model", "optimizer", "name", "scaler", "hook"}
+_LIMITS = frozenset({"max_norm", "clip_value", "strategy"})
+
+
+class FrameworkRun:
+    """What a callback does with its run.
+
+    ``options`` are arguments of ``gradvitals.init``, for a run that is made when training begins and ends with it, and
+    of ``Run.watch``. A run that is given instead stays its owner's to finish; only a training that fails ends it too.
+    """
+
+    def __init__(self, run: Run | None, options: Mapping[str, Any]) -> None:
+        unknown = sorted(set(options) - _INIT - _WATCH)
+        if unknown:
+            raise ConfigurationError(f"{unknown[0]} is an argument of neither gradvitals.init nor run.watch")
+        self._init = {name: value for name, value in options.items() if name in _INIT}
+        self._watch = {name: value for name, value in options.items() if name in _WATCH}
+        if run is not None and self._init:
+            raise ConfigurationError(f"{next(iter(self._init))} is for gradvitals.init, but a run was given")
+        self._given = run
+        self._pause: AbstractContextManager[None] | None = None  # entered
+        self.run: Run | None = None  # None while no training goes on
+        self.monitors: list[Monitor] = []
+
+    def begin(self, step: int) -> Run:
+        """Make the run, unless one was given. ``step`` numbers its first step, unless ``init``'s own argument does."""
+        self.run = self._given if self._given is not None else init(**{"step": step, **self._init})
+        return self.run
+
+    def watch(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        *,
+        name: str | None = None,
+        scaler: object | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
+        """Watch one optimizer; ``limits`` is what the framework would have clipped to, as arguments of ``watch``."""
+        if self.run is None:
+            raise ConfigurationError("no training has begun: there is no run to watch an optimizer with")
+        twice = sorted(_LIMITS & set(self._watch)) if limits else []
+        if limits and twice:
+            theirs = ", ".join(f"{name}={value:g}" for name, value in limits.items())
+            raise ConfigurationError(f"the framework clips ({theirs}), and so does the callback's {twice[0]}: keep one")
+        options = {**self._watch, **(limits or {})}
+        self.monitors.append(self.run.watch(model, optimizer, name=name, scaler=scaler, **options))
+
+    def pause(self, reason: str) -> None:
+        """Declare a stretch without steps; nothing where one is declared already, or no training goes on."""
+        if self.run is not None and self._pause is None:
+            self._pause = self.run.pause(reason)
+            self._pause.__enter__()
+
+    def resume(self) -> None:
+        """Steps come again."""
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.__exit__(None, None, None)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Take the hooks off, and end the run by how the training ended; harmless when done twice."""
+        run, self.run = self.run, None
+        for monitor in self.monitors:
+            monitor.close()
+        self.monitors = []
+        if run is not None and error is not None:
+            run.__exit__(type(error), error, error.__traceback__)
+        elif run is not None and run is not self._given:
+            run.finish()
+        self.resume()

@@ -1,0 +1,131 @@
+"""A Lightning callback: clip and measure in the Trainer's optimizer steps, with the Trainer's own threshold.
+
+It takes over ``gradient_clip_val`` while ``Trainer.fit`` runs, and puts it back afterwards. Works with the Trainer of
+``lightning`` and, in a list of callbacks, with that of ``pytorch_lightning``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+try:
+    from lightning.pytorch import Callback
+except ImportError:
+    from pytorch_lightning import Callback  # type: ignore[assignment]  # the same class under its older name
+
+from gradvitals.errors import ConfigurationError
+from gradvitals.integrations.framework_run import FrameworkRun
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+    from gradvitals.monitor import Monitor
+    from gradvitals.run import Run
+
+
+class GradvitalsCallback(Callback):
+    """Watches each optimizer of a fit, and logs the loss of each step.
+
+    ``options`` are arguments of ``gradvitals.init``, for a run that begins and ends with the fit, and of ``run.watch``.
+    ``Trainer(gradient_clip_val=..., gradient_clip_algorithm=...)`` says how to clip; with manual optimization, where
+    Lightning takes no threshold, ``max_norm`` or ``clip_value`` here does. A ``run`` that is given is not finished by a
+    fit that ends well. Raises ConfigurationError for a mistake, at the latest when the fit begins.
+    """
+
+    def __init__(self, run: Run | None = None, **options: Any) -> None:
+        super().__init__()
+        self._fit = FrameworkRun(run, options)
+        self._step: int | None = None  # of the coming step, as a checkpoint says it
+        self._gradient_clip_val: float | None = None  # the Trainer's own, while it is ours
+
+    @property
+    def run(self) -> Run | None:
+        """The run; None while no fit goes on."""
+        return self._fit.run
+
+    @property
+    def monitors(self) -> list[Monitor]:
+        """The monitors of the optimizers, in their order; empty while no fit goes on."""
+        return list(self._fit.monitors)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin: the optimizers are there, and a checkpoint has been read."""
+        if pl_module.configure_gradient_clipping.__qualname__ != "LightningModule.configure_gradient_clipping":
+            raise ConfigurationError(
+                f"{type(pl_module).__name__}.configure_gradient_clipping clips by itself, before anything can be"
+                " measured: remove it, and say how to clip by Trainer(gradient_clip_val=...) or by this callback's"
+                " max_norm, clip_value or strategy"
+            )
+        step = self._step
+        if step is None:
+            step = trainer.global_step // max(len(trainer.optimizers), 1)  # it counts the steps of all optimizers
+        self._step = None
+        self._fit.begin(step)
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        names = _names(pl_module, trainer.optimizers)
+        for name, optimizer in zip(names, trainer.optimizers, strict=True):
+            self._fit.watch(pl_module, optimizer, name=name, scaler=scaler, limits=_limits(trainer))
+        self._gradient_clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, None
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Log the loss as the user knows it: Lightning has divided it by the batches of a step, and scaled it."""
+        if self._fit.run is None:
+            return
+        loss = loss.detach() * trainer.accumulate_grad_batches
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            loss = loss / scaler.scale(torch.ones_like(loss))  # get_scale() would wait for the device
+        self._fit.run.log(loss=loss)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """No steps for a while."""
+        self._fit.pause("validation")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Steps come again."""
+        self._fit.resume()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End with a fit that ended well."""
+        self._end(trainer, None)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End with a fit that failed or was interrupted."""
+        self._end(trainer, exception)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the number of the coming step, of the first optimizer where there are several."""
+        return {} if self._fit.run is None else {"step": self._fit.run.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the step of a checkpoint."""
+        self._step = state_dict["step"]
+
+    def _end(self, trainer: Trainer, error: BaseException | None) -> None:
+        if self._gradient_clip_val is not None:
+            trainer.gradient_clip_val, self._gradient_clip_val = self._gradient_clip_val, None
+        self._fit.end(error)
+
+
+def _limits(trainer: Trainer) -> dict[str, float]:
+    """What the Trainer would clip to, as an argument of ``watch``. Lightning's own word for off is also 0 or less."""
+    limit = trainer.gradient_clip_val
+    if limit is None or limit <= 0:
+        return {}
+    return {"clip_value" if trainer.gradient_clip_algorithm == "value" else "max_norm": limit}
+
+
+def _names(module: LightningModule, optimizers: list[Optimizer]) -> list[str | None]:
+    """For several optimizers the attributes whose parameters they step, such as ``generator``; else the default."""
+    if len(optimizers) < 2:
+        return [None] * len(optimizers)
+    child_of = {id(parameter): name.partition(".")[0] for name, parameter in module.named_parameters()}
+    names = []
+    for optimizer in optimizers:
+        children = {child_of.get(id(parameter)) for group in optimizer.param_groups for parameter in group["params"]}
+        names.append(children.pop() if len(children) == 1 else None)
+    return names if len(set(names)) == len(names) else [None] * len(names)

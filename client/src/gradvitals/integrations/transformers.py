@@ -1,0 +1,121 @@
+"""A callback for the Trainer of Hugging Face Transformers: clip and measure in its optimizer steps, by its threshold.
+
+While ``trainer.train`` runs, two methods of the Trainer's Accelerator are ours: ``clip_grad_norm_``, which does nothing
+but answer with the norm that we measure, and ``backward``, where the loss is seen. So the Trainer logs our norm as its
+``grad_norm``, and its arguments stay as they are, also in its checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from gradvitals.integrations.framework_run import FrameworkRun
+from gradvitals.monitor import monitor_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+    from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+
+    from gradvitals.monitor import Monitor
+    from gradvitals.run import Run
+
+
+class GradvitalsCallback(TrainerCallback):
+    """Watches the optimizer of one Trainer, and logs the loss of each step.
+
+        trainer.add_callback(GradvitalsCallback(trainer, project="summaries"))
+
+    ``options`` are arguments of ``gradvitals.init``, for a run that begins and ends with ``trainer.train``, and of
+    ``run.watch``. ``TrainingArguments(max_grad_norm=...)`` says how to clip. The Trainer tells a callback of no
+    exception: a training that fails ends its run when the interpreter does, or when its owner ends a ``run`` that is
+    given. Raises ConfigurationError for a mistake, at the latest when training begins.
+    """
+
+    def __init__(self, trainer: Trainer, run: Run | None = None, **options: Any) -> None:
+        self._trainer = trainer
+        self._training = FrameworkRun(run, options)
+        self._accelerator: Any = None
+        self._theirs: dict[str, Any] = {}  # what the Accelerator had itself of the methods that are ours
+        # What the Trainer logs, by .item(), after the step in which it was measured.
+        self._grad_norm = torch.full((), torch.nan, dtype=torch.float64)
+
+    @property
+    def run(self) -> Run | None:
+        """The run; None while no training goes on."""
+        return self._training.run
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The monitor of the optimizer; None while no training goes on."""
+        return next(iter(self._training.monitors), None)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin: the optimizer is there, and a checkpoint has been read."""
+        self._end()  # of a training that failed, or that begins again with smaller batches
+        model, optimizer = kwargs["model"], kwargs["optimizer"]
+        limits = {"max_norm": args.max_grad_norm} if args.max_grad_norm > 0 else {}
+        run = self._training.begin(state.global_step)
+        try:
+            scaler = getattr(optimizer, "scaler", None)
+            self._training.watch(model, optimizer, scaler=scaler, limits=limits)
+        except Exception as mistake:
+            self._training.end(mistake)
+            raise
+        self._take_over(self._trainer.accelerator, optimizer, run)
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """Have the norm of this step logged, if it is logged."""
+        newest = None if self.monitor is None else self.monitor.last
+        self._grad_norm.fill_(torch.nan if newest is None else newest["global_norm"])
+
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
+        """An evaluation goes on: no steps for a while."""
+        self._training.pause("evaluation")
+
+    def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Steps come again."""
+        self._training.resume()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tell of a checkpoint."""
+        saved = getattr(self.run, "saved", None)
+        if saved is not None and self.run is not None:
+            saved(self.run.step, os.path.join(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"))
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """End with a training that ended well."""
+        self._end()
+
+    def _take_over(self, accelerator: Any, optimizer: Optimizer, run: Run) -> None:
+        backward, clip_grad_norm_ = accelerator.backward, accelerator.clip_grad_norm_
+
+        def log_and_backward(loss: Tensor, **kwargs: Any) -> None:
+            # The losses of a step's batches add up to its loss, and run.log takes the mean of what it is given.
+            run.log(loss=loss.detach() * self._trainer.current_gradient_accumulation_steps)
+            backward(loss, **kwargs)
+
+        def tell_norm(parameters: Any, max_norm: float, norm_type: float = 2) -> Any:
+            if monitor_of(optimizer) is None:  # somebody has closed our monitor: nobody else would clip
+                return clip_grad_norm_(parameters, max_norm, norm_type)
+            return self._grad_norm
+
+        self._accelerator = accelerator
+        self._theirs = {name: vars(accelerator).get(name) for name in ("backward", "clip_grad_norm_")}
+        accelerator.backward, accelerator.clip_grad_norm_ = log_and_backward, tell_norm
+
+    def _end(self) -> None:
+        for name, method in self._theirs.items():
+            if method is None:
+                delattr(self._accelerator, name)  # the class's own is there again
+            else:
+                setattr(self._accelerator, name, method)
+        self._theirs = {}
+        self._training.end()
