@@ -93,6 +93,20 @@ class TestRun:
         )
         expect(page.get_by_role("row", name=re.compile(HIDDEN))).to_contain_text("NaN", timeout=SOON)
 
+    def test_names_the_checkpoint_to_resume_from_as_soon_as_the_newest_is_not_clean(
+        self, open_page: OpenPage, service: ServiceProcess
+    ) -> None:
+        training = Training(service, "gru")
+        training.train(300)
+        training.save(200, 300)
+        page = open_page(training.path)
+        expect(page.get_by_text("Newest checkpoint, of step 300: /checkpoints/gru/300.pt")).to_be_visible()
+        training.break_down(5)
+        training.save(301, 305)
+        expect(
+            page.get_by_text("Resume from step 300: /checkpoints/gru/300.pt (2 later ones are not clean)")
+        ).to_be_visible(timeout=SOON)
+
     def test_live_frames_reach_the_chart_without_reading_the_history_again(
         self, open_page: OpenPage, service: ServiceProcess
     ) -> None:
@@ -200,6 +214,7 @@ class TestLook:
     def test_nothing_is_wider_than_a_phone(self, open_page: OpenPage, service: ServiceProcess) -> None:
         training = Training(service, "a-run-with-quite-a-long-name-that-has-no-space-in-it-" * 3, tags=["t" * 60])
         training.train(300)
+        training.save(100)
         training.train(30, times=1000.0)
         page = open_page(size=PHONE)
         expect(page.get_by_role("heading", name="1 run needs you")).to_be_visible()

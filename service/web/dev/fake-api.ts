@@ -101,6 +101,7 @@ function detail(run: FakeRun): unknown {
     ...summarize(run), config: { lr: 0.7, momentum: 0.9, hidden: 32, schedule: { warm_up: 2000, shape: "cosine" }, seed: 5 }, links: { wandb: "https://example.org/runs/5", odd: "javascript:alert(1)" },
     versions: { gradvitals: "0.1.0", torch: "2.13.0", python: "3.11.7" }, attempts: [{ attempt_id: `${run.id.slice(0, -4)}aaaa`, ...attempt, monitors: { main: monitor } }],
     monitors: ["main"], frames: run.steps, lost: 0, event_revision: run.events.length,
+    resume_from: run.steps < 1900 ? null : { newest_clean: { path: `/checkpoints/${run.name}/1900.pt`, step: 1900 }, not_clean: run.health === "critical" ? 2 : 0 },
   };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { describeComparison, describeRun, firstEvent, worstOf } from "./describe";
-import type { Event, RunLive } from "./model";
+import { describeComparison, describeResume, describeRun, firstEvent, worstOf } from "./describe";
+import type { Event, RunDetail, RunLive } from "./model";
 
 const run = (more: Partial<RunLive> = {}) => ({ health: "critical", state: "running", last_step: 2119, global_norm: "NaN", ...more }) as RunLive;
 const event = (more: Partial<Event>) => ({ status: "open", severity: "critical", layers: [], times_usual: null, end_step: null, ...more }) as Event;
@@ -38,6 +38,31 @@ describe("a run in words", () => {
     expect(describeRun(run({ health: "unknown" }), [])).toBe("No step has arrived yet.");
     expect(describeRun(run({ health: "not_measurable" }), [])).toMatch(/^Not measurable/);
   });
+});
+
+describe("where to resume", () => {
+  const CLEAN = { path: "/checkpoints/1900.pt", step: 1900 };
+  const told = (resume_from: RunDetail["resume_from"], more: Partial<RunDetail> = {}) => describeResume({ health: "critical", state: "running", resume_from, ...more });
+
+  test("names the newest clean checkpoint and counts those after it", () => {
+    expect(told({ newest_clean: CLEAN, not_clean: 2 })).toEqual({ lead: "Resume from step 1,900:", path: "/checkpoints/1900.pt", rest: "(2 later ones are not clean)" });
+    expect(told({ newest_clean: CLEAN, not_clean: 1 })?.rest).toBe("(1 later one is not clean)");
+  });
+
+  test("a run that is well has nothing to resume, only a checkpoint", () => {
+    expect(told({ newest_clean: CLEAN, not_clean: 0 }, { health: "healthy" })).toEqual({ lead: "Newest checkpoint, of step 1,900:", path: "/checkpoints/1900.pt", rest: "" });
+  });
+
+  test("a failed run is to be resumed, however well it was", () => {
+    expect(told({ newest_clean: CLEAN, not_clean: 0 }, { health: "healthy", state: "failed" })?.lead).toBe("Resume from step 1,900:");
+  });
+
+  test("says so where none is clean", () => {
+    expect(told({ newest_clean: null, not_clean: 3 })).toEqual({ lead: "None of the 3 known checkpoints is clean.", path: null, rest: "" });
+    expect(told({ newest_clean: null, not_clean: 1 })?.lead).toBe("The only known checkpoint is not clean.");
+  });
+
+  test("where no checkpoint is known there is nothing to say", () => expect(told(null)).toBeNull());
 });
 
 describe("runs compared in words", () => {

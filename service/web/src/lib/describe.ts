@@ -1,5 +1,5 @@
 /** A run's condition in one sentence, for people: what happened, when, how bad, where it began. */
-import type { Event, RunLive } from "./model";
+import type { Event, RunDetail, RunLive } from "./model";
 import { strings } from "./strings";
 import { toFinite, toNumber } from "./wire";
 
@@ -28,6 +28,16 @@ export function worstOf(events: readonly Event[]): Event | null {
 export function firstEvent(events: readonly Event[]): Event | null {
   const told = events.filter((event) => event.severity !== "info");
   return told.sort((a, b) => a.start_step - b.start_step)[0] ?? null;
+}
+
+/** Where to go on when the run has to: the words before the newest clean checkpoint's path, and those after it. */
+export function describeResume(run: Pick<RunDetail, "health" | "state" | "resume_from">): { lead: string; path: string | null; rest: string } | null {
+  if (run.resume_from === null) return null;
+  const { newest_clean: newest, not_clean: count } = run.resume_from;
+  if (newest === null) return { lead: strings.run.noneClean(count), path: null, rest: "" };
+  const well = count === 0 && run.health !== "critical" && run.state !== "failed";
+  const lead = (well ? strings.run.newestCheckpoint : strings.run.resumeFrom)(newest.step);
+  return { lead, path: newest.path, rest: count === 0 ? "" : strings.run.laterNotClean(count) };
 }
 
 /** What sets the compared runs apart, in words: which broke and when, which did well. */

@@ -29,7 +29,7 @@ export class RunView {
   readonly #closing = new AbortController();
   #zoom = new AbortController();
   readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
-  readonly #readDetail = throttle(() => void this.#try(async () => (this.run = await this.#api.run(this.id, this.#signal))), DETAIL_EVERY);
+  readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
 
   constructor(api: Api, id: string, options: { monitor?: string | null; layers?: boolean } = {}) {
@@ -96,11 +96,14 @@ export class RunView {
 
   hear(message: LiveMessage): void {
     if (message.kind === "resync") return this.#readAgain();
-    if (message.kind === "event" && message.event.run_id === this.id) this.events = applyEvent(this.events, message.event, Infinity);
+    if (message.kind === "event" && message.event.run_id === this.id) {
+      this.events = applyEvent(this.events, message.event, Infinity);
+      void this.#readRun(); // which checkpoint is clean may have changed with it
+    }
     if (message.kind === "run" && message.run.run_id === this.id && this.run !== null) {
       const ended = message.run.state !== this.run.state;
       this.run = { ...this.run, ...message.run };
-      if (ended) void this.#try(async () => (this.run = await this.#api.run(this.id, this.#signal)));
+      if (ended) void this.#readRun();
       else this.#readDetail();
     }
     if (message.kind !== "frames" || message.frames.run_id !== this.id || this.#whole === null) return;
@@ -120,6 +123,10 @@ export class RunView {
 
   get #signal(): AbortSignal {
     return this.#closing.signal;
+  }
+
+  async #readRun(): Promise<void> {
+    await this.#try(async () => (this.run = await this.#api.run(this.id, this.#signal)));
   }
 
   /** Many messages, one drawing: at most one a frame of the screen. */
