@@ -22,7 +22,8 @@ from gradvitals.config import clean_config, clean_links
 from gradvitals.declarations import Attempt, RunDeclaration
 from gradvitals.errors import ConfigurationError
 from gradvitals.identity import default_name, find_launch, find_rank, find_run_id, uuid7
-from gradvitals.pending import PendingFrames
+from gradvitals.own_differences import OwnDifferences
+from gradvitals.pending import FrameStore, PendingFrames
 from gradvitals.route import FixedRoute, OfflineRoute, Route, SearchedRoute
 from gradvitals.run import FINISH_SECONDS, Run, close_open_runs
 from gradvitals.sender import Sender
@@ -93,10 +94,13 @@ def init(
     if disabled:
         return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=None, route=OfflineRoute())
     route = _choose_route(settings, url, announcer)
-    store = PendingFrames(
-        attempt.attempt_id,
-        on_unreadable=lambda name, fault: announcer.say_once(f"read {name}", f"{name!r} could not be read: {fault!r}"),
-    )
+
+    def tell_unreadable(name: str, fault: Exception) -> None:
+        announcer.say_once(f"read {name}", f"{name!r} could not be read: {fault!r}")
+
+    store: FrameStore = PendingFrames(attempt.attempt_id, on_unreadable=tell_unreadable)
+    if rank != 0:
+        store = OwnDifferences(store, on_unreadable=tell_unreadable)
     sender = Sender(declaration, attempt, store, route, announcer)
     atexit.register(_leave)  # a second call finds nothing open
     return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=sender, route=route)
