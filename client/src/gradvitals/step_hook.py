@@ -55,29 +55,26 @@ class StepHook:
         for handle in self._handles:
             handle.remove()
 
+    # These are the outermost guards of a step: they call nothing of ours that they do not catch.
+
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        try:
-            # A subclass whose step calls super().step() runs the hooks for both: only the outer one counts. The flag
-            # alone would not do, since it stays set when a step raises.
-            if self._stepping and _inside_another_step(optimizer):
-                return None
-            self._stepping = True
-            if len(args) > 1 and callable(args[1]):  # args begins with the optimizer itself
-                return (args[0], self._wrap(args[1]), *args[2:]), kwargs
-            if callable(kwargs.get("closure")):
-                return args, {**kwargs, "closure": self._wrap(kwargs["closure"])}
-            self._ready(0)
-        except NonFiniteGradientError:
-            raise
-        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
-            self._rescue(fault)
+        # A subclass whose step calls super().step() runs the hooks for both: only the outer one counts. The flag
+        # alone would not do, since it stays set when a step raises.
+        if self._stepping and self._is_inside_another_step(optimizer):
+            return None
+        self._stepping = True
+        if len(args) > 1 and callable(args[1]):  # args begins with the optimizer itself
+            return (args[0], self._wrap(args[1]), *args[2:]), kwargs
+        if callable(kwargs.get("closure")):
+            return args, {**kwargs, "closure": self._wrap(kwargs["closure"])}
+        self._see_to_gradients(0)
         return None
 
     def _after(self, *_: object) -> None:
         self._stepping = False
         try:
             self._stepped()
-        except Exception as fault:  # noqa: BLE001 -- as above
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
             self._tell(fault)
 
     def _wrap(self, closure: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,16 +84,26 @@ class StepHook:
         def measured(*args: Any, **kwargs: Any) -> Any:
             nonlocal evaluation
             loss = closure(*args, **kwargs)
-            try:
-                self._ready(evaluation)
-            except NonFiniteGradientError:
-                raise
-            except Exception as fault:  # noqa: BLE001 -- as above
-                self._rescue(fault)
+            self._see_to_gradients(evaluation)
             evaluation += 1
             return loss
 
         return measured
+
+    def _see_to_gradients(self, evaluation: int) -> None:
+        try:
+            self._ready(evaluation)
+        except NonFiniteGradientError:
+            raise
+        except Exception as fault:  # noqa: BLE001 -- as above
+            self._rescue(fault)
+
+    def _is_inside_another_step(self, optimizer: Optimizer) -> bool:
+        try:
+            return _inside_another_step(optimizer)
+        except Exception as fault:  # noqa: BLE001 -- as above
+            self._tell(fault)
+            return False
 
 
 def with_hooks(optimizer: Optimizer) -> Optimizer:
