@@ -138,7 +138,13 @@ class _WatchedStep:
         functools.update_wrapper(self, self._step, updated=())
 
     def __call__(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = self._begin(optimizer)
+        """The outermost guard of the scaler's step: it calls nothing of ours that it does not catch."""
+        watch = None
+        try:
+            watch = self._begin(optimizer)
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+            for each in self.watches:
+                each._fault(fault)
         if watch is None:
             return self._step(optimizer, *args, **kwargs)
         grad_scale, found_inf = getattr(optimizer, "grad_scale", ABSENT), getattr(optimizer, "found_inf", ABSENT)
@@ -147,12 +153,13 @@ class _WatchedStep:
         except BaseException:
             # A scaler does not clean up after a step that raised, which ours does where the policy says so. The next
             # step would multiply its scale by the one that was left.
-            put_attribute(optimizer, "grad_scale", grad_scale)
-            put_attribute(optimizer, "found_inf", found_inf)
+            with contextlib.suppress(Exception):
+                put_attribute(optimizer, "grad_scale", grad_scale)
+                put_attribute(optimizer, "found_inf", found_inf)
             raise
         try:
             watch._end()
-        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+        except Exception as fault:  # noqa: BLE001 -- as above
             watch._fault(fault)
         return result
 
@@ -169,15 +176,11 @@ class _WatchedStep:
 
     def _begin(self, optimizer: Any) -> ScalerWatch | None:
         """Who watches this optimizer, told that a step begins; None where nobody does."""
-        try:
-            inner = with_hooks(optimizer)
-            for watch in self.watches:
-                if watch.optimizer is inner:
-                    watch._begin()
-                    return watch
-        except Exception as fault:  # noqa: BLE001 -- as above
-            for watch in self.watches:
-                watch._fault(fault)
+        inner = with_hooks(optimizer)
+        for watch in self.watches:
+            if watch.optimizer is inner:
+                watch._begin()
+                return watch
         return None
 
 
