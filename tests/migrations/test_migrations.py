@@ -48,6 +48,17 @@ def test_every_table_is_there_after_the_upgrade_and_gone_after_the_downgrade(eng
     assert set(inspect(engine).get_table_names()) - {"alembic_version"} == TABLES
 
 
+def test_what_the_first_release_stored_is_there_after_the_upgrade(engine: Engine) -> None:
+    migrating.upgrade(engine, "0001")
+    with engine.begin() as connection:
+        values = "'00000000-0000-0000-0000-000000000001', 'gru-lm', '2026-09-21 12:30:15+00:00'"
+        connection.execute(text(f"INSERT INTO projects (project_id, name, created_at) VALUES ({values})"))
+    migrating.upgrade(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT name FROM projects")).scalar() == "gru-lm"
+        assert connection.execute(text("SELECT count(*) FROM checkpoints")).scalar() == 0
+
+
 def test_a_database_is_current_only_after_the_upgrade(engine: Engine) -> None:
     with engine.connect() as connection:
         assert not migrating.is_current(connection)
