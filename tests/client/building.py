@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import torch
+from torch import nn
 
 from gradvitals.announce import Announcer
 from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
@@ -39,6 +41,23 @@ def frame(step: int, *, global_norm: float = 5.0, layout: Layout = LAYOUT) -> Fr
         layer_norms=np.array([3.0, 4.0][: len(layout.layers)], dtype=np.float32),
         flags=0 if np.isfinite(global_norm) else FLAG_NON_FINITE,
     )
+
+
+def parameter_with_gradient(*elements: float) -> nn.Parameter:
+    parameter = nn.Parameter(torch.zeros(len(elements)))
+    parameter.grad = torch.tensor(elements)
+    return parameter
+
+
+def gradients_of(parameters: Iterable[nn.Parameter], copies: bool = True) -> list[torch.Tensor]:
+    held = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return [gradient.clone() for gradient in held] if copies else held
+
+
+def assert_same_gradients(ours: Iterable[nn.Parameter], torchs: Iterable[nn.Parameter]) -> None:
+    """Bit for bit, NaN included."""
+    for mine, theirs in zip(gradients_of(ours), gradients_of(torchs), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0, equal_nan=True)
 
 
 def declaration() -> RunDeclaration:

@@ -147,12 +147,24 @@ class ClipByFunction:
         self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
     ) -> Tensor | float:
         """Call it, and measure again what it has done."""
-        self.function(gradients, norms)
+        self._call(gradients, norms, grad_scale)
         return norm_after_by_before(gradients, norms, grad_scale)
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self.function(gradients, gradient_norms(gradients).divided_by(grad_scale))
+        self._call(gradients, gradient_norms(gradients).divided_by(grad_scale), grad_scale)
+
+    def _call(self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float) -> None:
+        """With gradients that are those of the loss: a limit of the user's knows nothing of a loss scale."""
+        if isinstance(grad_scale, float) and grad_scale == 1.0:
+            self.function(gradients, norms)
+            return
+        scale = grad_scale if isinstance(grad_scale, Tensor) else torch.scalar_tensor(grad_scale, device="cpu")
+        scale_(gradients, scale.reciprocal())
+        try:
+            self.function(gradients, norms)
+        finally:
+            scale_(gradients, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +193,11 @@ def choose_strategy(
     if sum(given is not None for given in (max_norm, clip_value, strategy)) > 1:
         raise ConfigurationError("max_norm, clip_value and strategy are ways to clip: choose one of them")
     norm_type = as_norm_type(norm_type)
-    if isinstance(strategy, ClipStrategy):
+    if isinstance(strategy, ClipStrategy) and not isinstance(strategy, type):
+        for limit in ("max_norm", "clip_value", "max_layer_norm"):
+            _as_limit(limit, getattr(strategy, limit, math.inf))
         return strategy
-    if callable(strategy):
+    if callable(strategy) and not isinstance(strategy, type):
         return ClipByFunction(strategy)
     if strategy is not None:
         raise ConfigurationError(
