@@ -77,6 +77,11 @@ class ScalerWatch:
         stage = getattr(state.get("stage"), "name", "READY")
         return self.loss_scale() if stage == "READY" else 1.0
 
+    def unscale_(self) -> None:
+        """Have the scaler divide the gradients by its loss scale, unless the loop has had it do so."""
+        with contextlib.suppress(RuntimeError):  # it says that it has done so already
+            self._scaler.unscale_(self.optimizer)
+
     def close(self) -> None:
         """Stop watching, and leave the scaler as it was; harmless when done twice."""
         watched, self._watched_step = self._watched_step, None
