@@ -52,7 +52,7 @@ def model_on(device: torch.device | str) -> nn.Module:
     model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS)))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * WIDTH**-0.5)
     return model.to(device)
 
 
@@ -151,6 +151,43 @@ class TestFrames:
             set_gradients(model, step=0)
             optimizer.step()
         assert len(transport.frames()) == 1
+
+
+class TestAmp:
+    def test_a_fused_step_under_a_grad_scaler_is_torchs_own_and_does_not_wait(self, device):
+        transport = MemoryTransport()
+        ours, torchs = model_on(device), model_on(device)
+        inputs = torch.randn(8, WIDTH, device=device)
+        steps, norms = [], []
+        for model in (ours, torchs):
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+            scaler = torch.amp.GradScaler(device.type, init_scale=1024.0)
+
+            def step(model=model, optimizer=optimizer, scaler=scaler) -> None:
+                optimizer.zero_grad()
+                scaler.scale(model(inputs).square().mean()).backward()
+                if model is torchs:
+                    scaler.unscale_(optimizer)
+                    norms.append(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+                scaler.step(optimizer)
+                scaler.update()
+
+            steps.append((step, optimizer, scaler))
+        (our_step, optimizer, scaler), (torchs_step, _, _) = steps
+        with gradvitals.init(url=transport) as run:
+            run.watch(ours, optimizer, max_norm=1.0, scaler=scaler)
+            our_step()
+            with waiting_is_an_error():
+                for _ in range(20):
+                    our_step()
+        for _ in range(21):
+            torchs_step()
+        torch.testing.assert_close(weights_of(ours), weights_of(torchs), rtol=1e-4, atol=1e-6)
+        assert [frame.global_norm for frame in transport.frames()] == pytest.approx(
+            [norm.item() for norm in norms], rel=1e-4
+        )
+        assert all(norm.isfinite() for norm in norms)
+        assert {frame.loss_scale for frame in transport.frames()} == {1024.0}
 
 
 class TestCapture:
