@@ -83,6 +83,7 @@ class WatchedParameters:
             tuple(_layer(name, [named[place] for place in places]) for name, places in members.items())
         )
         self.layer_of = {place: layer for layer, places in enumerate(members.values()) for place in places}
+        self.one_layer_each = len(members) == len(named)  # the layers are the parameters, in their order
         self._groups: list[int] | None = None  # of each measured parameter its layer; None: one each
         if len(members) < len(measured):
             self._groups = [self.layer_of[place] for place in measured]

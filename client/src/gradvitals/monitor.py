@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
@@ -17,15 +17,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradvitals.agreement import agree_on_watching
 from gradvitals.amp import ScalerWatch
-from gradvitals.clipping import ClipByGlobalNorm, ClipByValue, ObserveOnly, choose_strategy
+from gradvitals.clipping import (
+    ClipByGlobalNorm,
+    ClipByValue,
+    ObserveOnly,
+    SingleNumber,
+    choose_strategy,
+    untouched_below,
+)
 from gradvitals.distributed import local_gradients, rescue_shards_, sharded_norms, whole_gradients
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
 from gradvitals.frames import Layout
 from gradvitals.fused_step import FusedStep
 from gradvitals.layers import Selection, WatchedParameters, require_watchable
 from gradvitals.non_finite import count_non_finite, first_non_finite, where_it_began
-from gradvitals.norms import GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
+from gradvitals.norms import FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
 from gradvitals.overhead import Overhead
 from gradvitals.policy import Action, NonFinitePolicy, SetAside
 from gradvitals.recording import FrameSink, Recorder
@@ -74,14 +82,29 @@ class Monitor:
                 "on_non_finite='skip' needs the hook: with hook=False, leave out the step where clip_() is not finite"
             )
         self.name = name
-        self.norm_type = as_norm_type(norm_type)
         self.step = step  # of the coming frame
         self._strategy = choose_strategy(max_norm, clip_value, norm_type, strategy)
+        self.norm_type = as_norm_type(getattr(self._strategy, "norm_type", norm_type))
+        self._untouched_below = untouched_below(self._strategy)
         self.clip_value = self._strategy.clip_value if isinstance(self._strategy, ClipByValue) else None
         self._selection = Selection.of(include, exclude, group_by)
         self._watched = WatchedParameters(model, optimizer, self._selection)
         if not self._watched.layout.layers:
             raise ConfigurationError("include and exclude leave no layer to measure")
+        if self._watched.sharded:
+            settings = (
+                f"{type(self._strategy).__name__} with max_norm={max_norm}, clip_value={clip_value}, "
+                f"norm_type={norm_type}, on_non_finite={on_non_finite!r}, hook={hook} "
+                f"and the layers {self._watched.layout.layout_id}"
+            )
+            agree_on_watching(self._watched.parameters, settings, tell)
+        self._policy = NonFinitePolicy(on_non_finite)
+        self._scaler: ScalerWatch | None = None
+        if scaler is not None and getattr(scaler, "is_enabled", lambda: True)():
+            # Where the loop calls ``clip_`` before the scaler's step, a frame of the step is there already.
+            on_skipped = self._scaler_skipped if hook else None
+            self._scaler = ScalerWatch(scaler, optimizer, on_skipped=on_skipped, on_fault=self._tell_fault)
+        # From here on nothing can be refused, which would leave the optimizer without the monitor it had.
         previous = monitor_of(optimizer)
         if previous is not None:  # of another run, as when the cell of a notebook is run again
             if previous.recording:
@@ -92,21 +115,17 @@ class Monitor:
         self._told: set[str] = set()
         self._overhead = Overhead()
         self._no_grad = torch.no_grad()
+        self._number = SingleNumber()
         self._present = -1  # how many parameters had a gradient at the last step
         self._was_finite = True
-        self._policy = NonFinitePolicy(on_non_finite)
         self._keeps, self._raises = on_non_finite == "keep", on_non_finite == "raise"
         self._set_aside = SetAside()
         self._interfered = False  # the optimizer was told something for this step, or gradients are hidden from it
         self._observes_lbfgs = hook and isinstance(optimizer, torch.optim.LBFGS)
         if self._observes_lbfgs:
             self._strategy, self.clip_value = ObserveOnly(), None
+            self._untouched_below = math.inf
             tell("LBFGS evaluates its closure many times a step: the first is measured, and nothing is clipped")
-        self._scaler: ScalerWatch | None = None
-        if scaler is not None and getattr(scaler, "is_enabled", lambda: True)():
-            # Where the loop calls ``clip_`` before the scaler's step, a frame of the step is there already.
-            on_skipped = self._scaler_skipped if hook else None
-            self._scaler = ScalerWatch(scaler, optimizer, on_skipped=on_skipped, on_fault=self._tell_fault)
         self._recorder = Recorder(self, sink, self._tell_once)
         self._fused = FusedStep.of(optimizer) if hook else None
         self._hook: StepHook | None = None
@@ -136,7 +155,14 @@ class Monitor:
     def max_norm(self, max_norm: float | None) -> None:
         if self._observes_lbfgs:
             raise ConfigurationError("max_norm cannot be set: LBFGS is only observed")
-        self._strategy = choose_strategy(max_norm, self.clip_value, self.norm_type)
+        other = None if isinstance(self._strategy, ClipByGlobalNorm | ObserveOnly) else self._strategy
+        self._strategy = choose_strategy(max_norm, None, self.norm_type, other)
+        self._untouched_below = untouched_below(self._strategy)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether other ranks hold parts of the layers, so that what is counted here is counted in this rank's."""
+        return self._watched.sharded
 
     @property
     def has_scaler(self) -> bool:
@@ -146,7 +172,11 @@ class Monitor:
     @property
     def last(self) -> dict[str, Any] | None:
         """The newest frame as a dict, with ``layer_norms`` by layer name; None before the first step."""
-        return None if self._recorder.last is None else self._recorder.last.as_dict()
+        try:
+            return None if self._recorder.last is None else self._recorder.last.as_dict()
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+            self._tell_fault(fault)
+            return None
 
     @property
     def overhead(self) -> float:
@@ -167,7 +197,10 @@ class Monitor:
             raise ConfigurationError("clip_ is for watch(..., hook=False): this optimizer clips in its own step")
         try:
             global_norm = self._clip_and_record_(new_step=True)
-            return global_norm if isinstance(global_norm, Tensor) else torch.scalar_tensor(global_norm, device="cpu")
+            if isinstance(global_norm, Tensor):
+                return global_norm
+            dtype = torch.float64 if FLOAT32_MAX < global_norm < math.inf else torch.float32
+            return torch.scalar_tensor(global_norm, dtype=dtype, device="cpu")
         except NonFiniteGradientError:
             raise
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
@@ -187,11 +220,17 @@ class Monitor:
     def close(self) -> None:
         """Take the hook off: from now on nothing of ours clips or measures."""
         self.recording = False
+        parts = [self._stepped]
         if self._hook is not None:
-            self._hook.remove()
+            parts.append(self._hook.remove)
         if self._scaler is not None:
-            self._scaler.close()
-        self._stepped()
+            parts.append(self._scaler.close)
+        for part in parts:
+            try:
+                part()
+            except Exception as fault:  # noqa: BLE001 -- as above; the other parts are closed all the same
+                self._tell_fault(fault)
+                self._strategy, self._untouched_below = ObserveOnly(), math.inf  # should the hook have stayed
         if _monitors.get(id(self._optimizer)) is self:
             del _monitors[id(self._optimizer)]
 
@@ -219,20 +258,23 @@ class Monitor:
             if self._interfered:  # an earlier step raised
                 self._set_aside.forget()
                 self._stepped()
-            scale = self._scale_in_gradients()  # before other ranks are met, since afterwards nothing may fail
+            # Before other ranks are met, since afterwards nothing may fail.
+            amp = self._scaler is not None or "grad_scale" in self._optimizer.__dict__
+            scale = self._scale_in_gradients() if amp else None
             gradients, places, norms = self._measure()
             if scale is not None:
                 norms = norms.divided_by(scale)
             known, global_norm = norms, norms.global_norm
-            action, counts = Action.STEP, None
+            action, counts, untouched = Action.STEP, None, False
             if self._was_finite and isinstance(global_norm, float) and global_norm < math.inf:
                 self._policy.last_healthy_step = self.step
+                untouched = global_norm < self._untouched_below
             else:
                 action, counts = self._judge(gradients, places, norms)
-            coefficient = self._act_(action, gradients, norms, scale)
-            done = True
+            coefficient = 1.0 if untouched else self._act_(action, gradients, norms, scale)
             if action is Action.RAISE:
                 refusal = self._policy.error(self.step, float(global_norm), self._where(norms, counts))
+            done = True
             if new_step and self.recording:
                 self._recorder.record(
                     self.step,
@@ -242,10 +284,12 @@ class Monitor:
                     watched=self._watched,
                     places=places,
                     optimizer=self._optimizer,
-                    loss_scale=self._loss_scale(scale),
-                    skipped=action is not Action.STEP or self._is_skipped_by_scaler(global_norm),
+                    loss_scale=self._loss_scale(scale) if amp else 1.0,
+                    skipped=action is not Action.STEP or (amp and self._is_skipped_by_scaler(global_norm)),
                     non_finite=counts,
                 )
+            elif new_step:
+                self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
             self._overhead.count(began, new_step=new_step)
             if self._overhead.share > MUCH_OVERHEAD and self.step % LOOK_EVERY == LOOK_EVERY - 1:
                 self._tell_overhead()
@@ -253,31 +297,31 @@ class Monitor:
             self._rescue_(fault, known, done=done)
         if new_step:
             self.step += 1
-            if not self.recording:
-                self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
         if refusal is not None:
             raise refusal
         return global_norm
 
     def _scaler_skipped(self, loss_scale: Tensor | float) -> None:
         """A GradScaler has not called the optimizer, since the gradients overflowed: a frame all the same."""
-        if self.recording:
-            with self._no_grad:
-                gradients, places, norms = self._measure()
-                _, counts = self._inspect(gradients, places, norms)
-                self._recorder.record(
-                    self.step,
-                    norms,
-                    math.nan,
-                    max_norm=self._strategy.max_norm,
-                    watched=self._watched,
-                    places=places,
-                    optimizer=self._optimizer,
-                    loss_scale=loss_scale,
-                    skipped=True,
-                    non_finite=counts,
-                )
-        self.step += 1
+        try:
+            if self.recording:
+                with self._no_grad:
+                    gradients, places, norms = self._measure()
+                    _, counts = self._inspect(gradients, places, norms)
+                    self._recorder.record(
+                        self.step,
+                        norms,
+                        math.nan,
+                        max_norm=self._strategy.max_norm,
+                        watched=self._watched,
+                        places=places,
+                        optimizer=self._optimizer,
+                        loss_scale=loss_scale,
+                        skipped=True,
+                        non_finite=counts,
+                    )
+        finally:
+            self.step += 1
 
     def _measure(self) -> tuple[list[Tensor], list[int] | None, GradientNorms]:
         """The gradients that there are, their places among the parameters, and their norms."""
@@ -357,7 +401,7 @@ class Monitor:
                 return 1.0
             if fused is not None and isinstance(factor, float) and FOLDABLE <= factor < 1.0:
                 self._interfered = True
-                if fused.tell(divisor=torch.scalar_tensor(1.0 / factor, device="cpu")):
+                if fused.tell(divisor=self._number.set(1.0 / factor)):
                     return factor
         with self._no_grad:
             coefficient = strategy.clip_(gradients, norms, 1.0 if grad_scale is None else grad_scale)
@@ -408,22 +452,41 @@ class Monitor:
         return "no layer that is measured" if first is None else where_it_began(first, names)
 
     def _rescue_(self, fault: Exception, norms: GradientNorms | None = None, *, done: bool = False) -> None:
-        """After a fault of ours: clip by torch alone what has not been clipped yet."""
+        """After a fault of ours: clip by torch alone what has not been clipped yet, and keep to the policy."""
         self._tell_fault(fault)
         if done:
             return
         try:
-            self._stepped()
-            parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-            scale = self._scale_in_gradients()
+            self._set_aside.forget()
+            if self._fused is not None:
+                self._fused.take_back()
             if self._watched.sharded and isinstance(self._strategy, ClipByGlobalNorm):
+                scale = self._scale_in_gradients()
                 limit = self._strategy.max_norm * (1.0 if norms is not None or scale is None else float(scale))
                 with contextlib.suppress(Exception):  # then torch's own way is all that is left
                     rescue_shards_(self._watched.parameters, limit, self.norm_type, norms)
                     return
-            self._strategy.clip_like_torch_(distinct(parameters), 1.0 if scale is None else scale)
+            self._clip_by_torch_alone_()
+        except NonFiniteGradientError:
+            raise
         except Exception as second:  # noqa: BLE001 -- as above, and all ways to clip have been tried
             self._tell_once("unclipped", f"THE GRADIENTS COULD NOT BE CLIPPED: {second!r}")
+
+    def _clip_by_torch_alone_(self) -> None:
+        """What a loop without us would do. Calls as little of ours as can be, since something of it has failed."""
+        if self._hook is None and self._scaler is not None:
+            self._scaler.unscale_()
+        parameters = distinct(parameter for group in self._optimizer.param_groups for parameter in group["params"])
+        told = vars(self._optimizer)  # by a GradScaler, for a fused step
+        # Ranks that hold different shards would each decide for themselves.
+        if not (self._keeps or self._watched.sharded) and not _all_finite(parameters):
+            if self._raises and not told.get("found_inf"):
+                raise NonFiniteGradientError(f"the gradients of step {self.step} are not finite")
+            for parameter in parameters:
+                parameter.grad = None  # so the optimizer leaves it as it is
+            return
+        scale = told.get("grad_scale")
+        self._strategy.clip_like_torch_(parameters, 1.0 if scale is None else scale)
 
     def _tell_overhead(self) -> None:
         self._tell_once(
@@ -440,7 +503,12 @@ class Monitor:
     def _tell_once(self, about: str, line: str) -> None:
         if about not in self._told:
             self._told.add(about)
-            self._tell(line)
+            with contextlib.suppress(Exception):  # whoever tells may fail: there may be nobody left to tell
+                self._tell(line)
+
+
+def _all_finite(parameters: Iterable[Tensor]) -> bool:
+    return all(parameter.grad is None or bool(parameter.grad.isfinite().all()) for parameter in parameters)
 
 
 def monitor_of(optimizer: Optimizer) -> Monitor | None:

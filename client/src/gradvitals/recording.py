@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +23,7 @@ from gradvitals.frames import (
     float32_vector,
 )
 from gradvitals.layers import WatchedParameters
-from gradvitals.norms import GradientNorms, gradient_norms
+from gradvitals.norms import FLOAT32_MAX, GradientNorms, gradient_norms
 from gradvitals.read_back import read_together
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ class Recorder:
         if not isinstance(global_norm, float) or not isinstance(layer_norms, list):
             layer_norms, numbers = read_together(layer_norms, global_norm, coefficient, lr, loss_scale, skipped)
             global_norm, coefficient, lr, loss_scale, skipped = numbers
-        layers = watched.spread(layer_norms, places, norms.norm_type)
+        if places is not None or not watched.one_layer_each:
+            layer_norms = watched.spread(layer_norms, places, norms.norm_type)
         weights = None
         if self._frames % PARAM_NORMS_EVERY == 0 and not watched.sharded:
             weights = self._weights(watched, norms.norm_type)
-        finite = global_norm < math.inf
-        flags = 0 if finite else FLAG_NON_FINITE
+        flags = 0 if global_norm < math.inf else FLAG_NON_FINITE
         if skipped:
             flags |= FLAG_SKIPPED_STEP
         if self._scaled_norms is not None:
@@ -86,11 +87,11 @@ class Recorder:
             step=step,
             time=time.time(),
             global_norm=global_norm,
-            clip_coefficient=float(coefficient) if finite else math.nan,
+            clip_coefficient=float(coefficient) if global_norm < math.inf else math.nan,
             max_norm=max_norm,
             lr=float(lr),
             layout=watched.layout,
-            layer_norms=float32_vector(layers, global_norm),
+            layer_norms=array("f", layer_norms) if global_norm < FLOAT32_MAX else float32_vector(layer_norms, math.inf),
             param_norms=weights,
             loss_scale=float(loss_scale),
             flags=flags,
