@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from gradvitals.announce import Announcer, counted
 from gradvitals.checkpoints import Checkpoint, CheckpointOutbox
@@ -131,6 +132,15 @@ class Sender:
     # The sender's thread.
 
     def _work(self) -> None:
+        """The outermost guard of the thread. A fault that comes as far as this ends it: frames then wait for nobody."""
+        try:
+            self._deliver()
+        except Exception as fault:  # noqa: BLE001 -- a defect of ours must not reach the training
+            self._problem = f"a fault in gradvitals: {fault!r}"
+            with suppress(Exception):  # telling may be what has failed
+                self._announcer.say_once(repr(fault), f"nothing more is sent: {self._problem}")
+
+    def _deliver(self) -> None:
         while True:
             pause = self._try_round()
             if self._delivered.is_set() or (self._closing.is_set() and self._is_hopeless()):
@@ -152,6 +162,9 @@ class Sender:
         """Do one round; the seconds until the next one is due."""
         try:
             self._round()
+            pause = self._seconds_until_due()
+            self._recover()
+            return pause
         except SendingStoppedError as refusal:
             self._stopped_by = self._transport
             self._problem = str(refusal)
@@ -159,10 +172,8 @@ class Sender:
             return LOOK_AGAIN_SECONDS
         except DeliveryError as error:
             return self._back_off(error)
-        except Exception as fault:  # noqa: BLE001 -- a defect of ours must not end the thread, nor reach the training
-            return self._back_off(ServiceUnavailableError(f"a fault in gradvitals: {fault!r}"))
-        self._recover()
-        return self._seconds_until_due()
+        except Exception as fault:  # noqa: BLE001 -- a defect of ours, which may be cured by what comes next
+            return self._back_off(ServiceUnavailableError(f"a fault in gradvitals: {fault!r}"), repr(fault))
 
     def _round(self) -> None:
         """Declare what is new, beat if it is time, and send all that is due."""
@@ -306,15 +317,16 @@ class Sender:
             newest = max((event.revision for event in answer.events), default=answer.event_revision)
             self._events_seen = max(self._events_seen, newest)
 
-    def _back_off(self, error: DeliveryError) -> float:
-        """Count a failure, tell of the first one, and say how long to wait."""
+    def _back_off(self, error: DeliveryError, once: str | None = None) -> float:
+        """Count a failure, tell of the first one, and say how long to wait. ``once``: told unless that was before."""
         self._failures += 1
         self._problem = str(error)
         now = self._clock()
         if self._failures == 1 and (self._told_away_at is None or now - self._told_away_at >= TELL_AGAIN_SECONDS):
             self._told_away_at = now
             self._away_was_told = True
-            self._announcer.say(f"{error}. Training goes on; frames wait in memory and are sent later")
+            line = f"{error}. Training goes on; frames wait in memory and are sent later"
+            self._announcer.say(line) if once is None else self._announcer.say_once(once, line)
         if isinstance(error, ServiceUnavailableError) and error.retry_after is not None:
             return error.retry_after
         longest: float = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_RETRY_SECONDS)
