@@ -1,87 +1,20 @@
-"""A monitor clips as torch does, measures what it clipped, and never gets in the way of the training."""
+"""A monitor clips as torch does, and makes a frame of each step from the norms before clipping."""
 
 from __future__ import annotations
 
-import copy
-import gc
 import math
-import pickle
-import weakref
 
 import numpy as np
 import pytest
 import torch
+from client.looping import Collector, Loop, ThreeAndFour, layer_names
 from torch import nn
 
 from gradvitals.already_clipped import WINDOW
+from gradvitals.clipping import ClipByGlobalNorm, ClipByLayerNorm
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
-from gradvitals.frames import (
-    FLAG_ALREADY_CLIPPED,
-    FLAG_NON_FINITE,
-    FLAG_SKIPPED_STEP,
-    FLOAT32_MAX,
-    PARAM_NORMS_EVERY,
-    Frame,
-)
+from gradvitals.frames import FLAG_ALREADY_CLIPPED, FLOAT32_MAX, PARAM_NORMS_EVERY
 from gradvitals.monitor import Monitor, monitor_of
-
-
-class Collector:
-    """A sink that keeps every frame."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-
-    def submit(self, monitor: Monitor, frame: Frame) -> None:
-        self.frames.append(frame)
-
-
-class BrokenSink:
-    """A sink that breaks its promise."""
-
-    def submit(self, monitor: Monitor, frame: Frame) -> None:
-        raise OSError("no space left")
-
-
-class ThreeAndFour(nn.Module):
-    """Two weights whose gradients can be set to 3 and 4: a global norm of 5."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(1, 1, bias=False)
-        self.second = nn.Linear(1, 1, bias=False)
-
-    def set_gradients(self, first: float = 3.0, second: float | None = 4.0) -> None:
-        self.first.weight.grad = torch.full((1, 1), first)
-        self.second.weight.grad = None if second is None else torch.full((1, 1), second)
-
-    def gradients(self) -> list[float]:
-        return [self.first.weight.grad.item(), self.second.weight.grad.item()]
-
-
-class Loop:
-    """A model, its optimizer and its monitor; ``step`` makes one training step with the given gradients."""
-
-    def __init__(self, optimizer=None, sink=None, **options) -> None:
-        self.model = ThreeAndFour()
-        self.optimizer = (
-            optimizer(self.model.parameters()) if optimizer else torch.optim.SGD(self.model.parameters(), 0.1)
-        )
-        self.told: list[str] = []
-        self.sink = sink or Collector()
-        self.monitor = Monitor(self.model, self.optimizer, sink=self.sink, tell=self.told.append, **options)
-
-    def step(self, first: float = 3.0, second: float | None = 4.0) -> None:
-        self.model.set_gradients(first, second)
-        self.optimizer.step()
-
-    @property
-    def frames(self) -> list[Frame]:
-        return self.sink.frames
-
-    @property
-    def frame(self) -> Frame:
-        return self.frames[-1]
 
 
 class TestFrame:
@@ -90,7 +23,6 @@ class TestFrame:
         loop.step()
         assert loop.frame.global_norm == 5.0
         assert loop.frame.layer_norms.tolist() == [3.0, 4.0]
-        assert loop.frame.layer_norms.dtype == np.float32
         assert loop.frame.clip_coefficient == pytest.approx(0.2)
         assert loop.frame.max_norm == 1.0
         assert loop.frame.lr == 0.1
@@ -172,9 +104,9 @@ class TestFrame:
     def test_include_and_exclude_choose_what_is_measured_but_not_what_is_clipped(self):
         loop = Loop(max_norm=1.0, exclude="first.*")
         loop.step()
-        assert [layer.name for layer in loop.frame.layout.layers] == ["second.weight"]
+        assert layer_names(loop.frame) == ["second.weight"]
         assert loop.frame.layer_norms.tolist() == [4.0]
-        assert loop.frame.param_norms.shape == (1,)
+        assert len(loop.frame.param_norms) == 1
         assert loop.frame.global_norm == 5.0
         assert loop.model.gradients() == pytest.approx([0.6, 0.8])
 
@@ -192,175 +124,62 @@ class TestFrame:
         loop.step()
         assert 0.0 < loop.monitor.overhead <= 1.0
 
-
-class TestNonFinite:
-    @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    def test_gradients_become_what_torch_makes_of_them(self, bad):
-        loop, torchs = Loop(max_norm=1.0), ThreeAndFour()
-        loop.step(bad, 4.0)
-        torchs.set_gradients(bad, 4.0)
-        nn.utils.clip_grad_norm_(torchs.parameters(), 1.0)
-        assert loop.model.gradients() == pytest.approx(torchs.gradients(), nan_ok=True)
-
-    def test_the_frame_names_the_guilty_layer_as_it_was_before_clipping(self):
-        loop = Loop(max_norm=1.0)
-        loop.step(3.0, math.nan)
-        assert loop.frame.flags == FLAG_NON_FINITE
-        assert math.isnan(loop.frame.clip_coefficient)
-        assert loop.frame.layer_norms[0] == 3.0
-        assert loop.frame.non_finite == [(1, 1, 0)]
-
-    def test_elements_are_counted_on_the_step_where_it_begins(self):
+    def test_where_it_is_much_the_cure_is_told_once(self):
         loop = Loop()
-        loop.step()
-        for first in (math.inf, math.nan, 3.0, math.inf):
-            loop.step(first, 4.0)
-        assert [frame.non_finite for frame in loop.frames] == [None, [(0, 0, 1)], None, None, [(0, 0, 1)]]
-
-    def test_the_policy_raise_ends_the_step_before_anything_is_changed(self):
-        loop = Loop(max_norm=1.0, on_non_finite="raise")
-        before = loop.model.second.weight.item()
-        with pytest.raises(NonFiniteGradientError, match=r"step 0 is nan: not finite in first\.weight"):
-            loop.step(math.nan, 4.0)
-        assert loop.model.gradients()[1] == 4.0
-        assert loop.model.second.weight.item() == before
-        assert loop.frame.flags == FLAG_NON_FINITE | FLAG_SKIPPED_STEP
-        loop.step()
-        assert loop.frame.step == 1
+        for _ in range(3 * PARAM_NORMS_EVERY):  # steps that do nothing else
+            loop.step()
+        (line,) = (line for line in loop.told if line not in loop.told_of)
+        assert "% of the time of main's steps; group_by='layers.*'" in line
 
 
-class TestLossScale:
-    """A GradScaler leaves the division to a fused optimizer: the hook sees scaled gradients."""
-
-    def fused(self, **options) -> Loop:
-        return Loop(lambda parameters: torch.optim.SGD(parameters, lr=1.0, fused=True), **options)
-
-    def test_norms_are_those_of_the_gradients_without_the_scale(self):
-        loop = self.fused(max_norm=1.0)
-        loop.optimizer.grad_scale = torch.tensor(2.0)
-        loop.step(6.0, 8.0)
-        assert loop.frame.layer_norms.tolist() == [3.0, 4.0]
-        assert loop.frame.global_norm == 5.0
-        assert loop.frame.clip_coefficient == pytest.approx(0.2)
-        assert loop.frame.loss_scale == 2.0
-
-    def test_a_step_under_a_scaler_equals_one_without(self):
-        moved = []
-        for scaler in (torch.amp.GradScaler("cpu", init_scale=1024.0), torch.amp.GradScaler("cpu", enabled=False)):
-            torch.manual_seed(0)
-            loop = self.fused(max_norm=1.0)
-            loss = 3 * loop.model.first.weight.sum() + 4 * loop.model.second.weight.sum()
-            scaler.scale(loss).backward()
-            scaler.step(loop.optimizer)
-            scaler.update()
-            assert loop.frame.global_norm == pytest.approx(5.0)
-            moved.append([weight.item() for weight in loop.model.parameters()])
-        assert moved[0] == pytest.approx(moved[1], rel=1e-6)
-
-    def test_a_step_that_the_scaler_skips_is_flagged(self):
-        loop = self.fused(max_norm=1.0, on_non_finite="raise")
-        before = [weight.item() for weight in loop.model.parameters()]
-        scaler = torch.amp.GradScaler("cpu")
-        scaler.scale(math.inf * loop.model.first.weight.sum()).backward()
-        scaler.step(loop.optimizer)
-        scaler.update()
-        assert loop.frame.flags == FLAG_NON_FINITE | FLAG_SKIPPED_STEP
-        assert [weight.item() for weight in loop.model.parameters()] == before
-
-
-class TestClosures:
-    def test_gradients_are_clipped_and_measured_inside_the_closure(self):
+class TestTheLoopsOwnWork:
+    def test_gradients_that_were_accumulated_are_clipped_and_measured_once_as_their_sum(self):
         loop = Loop(max_norm=1.0)
-        calls = []
-
-        def closure():
-            calls.append(len(loop.frames))
-            loop.model.set_gradients()
-            return torch.tensor(7.0)
-
-        assert loop.optimizer.step(closure).item() == 7.0
-        assert calls == [0]
-        assert loop.frame.global_norm == 5.0
+        for part in (1.0, 2.0):  # gradients (1, 4/3) and (2, 8/3)
+            (part * loop.model.first.weight + part * 4 / 3 * loop.model.second.weight).sum().backward()
+        loop.optimizer.step()
+        assert loop.frame.global_norm == pytest.approx(5.0)
         assert loop.model.gradients() == pytest.approx([0.6, 0.8])
-
-    def test_lbfgs_is_observed_at_its_first_evaluation_and_not_clipped(self):
-        plain, watched = self.train_lbfgs(None), self.train_lbfgs(0.001)
-        assert watched[0] == plain[0]
-        loop = watched[1]
-        assert len(loop.frames) == 3
-        assert all(frame.clip_coefficient == 1.0 and frame.max_norm == math.inf for frame in loop.frames)
-        assert any("LBFGS" in line and "nothing is clipped" in line for line in loop.told)
-        with pytest.raises(ConfigurationError, match="LBFGS is only observed"):
-            loop.monitor.max_norm = 1.0
-
-    def train_lbfgs(self, max_norm: float | None) -> tuple[list[float], Loop]:
-        torch.manual_seed(0)
-        loop = Loop(lambda parameters: torch.optim.LBFGS(parameters, max_iter=4), max_norm=max_norm)
-        if max_norm is None:
-            loop.monitor.close()
-
-        def closure():
-            loop.optimizer.zero_grad()
-            loss = (loop.model.first.weight - 1).pow(4).sum() + (loop.model.second.weight - 2).pow(2).sum()
-            loss.backward()
-            return loss
-
-        for _ in range(3):
-            loop.optimizer.step(closure)
-        return [weight.item() for weight in loop.model.parameters()], loop
-
-    def test_every_evaluation_is_clipped_but_a_step_is_one_frame(self):
-        seen = []
-
-        class Twice(torch.optim.SGD):
-            def step(self, closure):
-                for _ in range(2):
-                    closure()
-                    seen.append(loop.model.gradients()[0])
-
-        loop = Loop(lambda parameters: Twice(parameters, lr=0.1), max_norm=1.0)
-        loop.optimizer.step(loop.model.set_gradients)
-        assert seen == pytest.approx([0.6, 0.6])
         assert len(loop.frames) == 1
 
+    def test_several_parameter_groups_are_clipped_as_one_and_keep_their_learning_rates(self):
+        model = ThreeAndFour()
+        groups = [{"params": [model.second.weight], "lr": 0.5}, {"params": [model.first.weight], "lr": 0.25}]
+        loop = Loop(lambda parameters: torch.optim.SGD(groups), model=model, max_norm=1.0)
+        loop.step()
+        assert model.gradients() == pytest.approx([0.6, 0.8])
+        assert model.weights() == pytest.approx([1.0 - 0.25 * 0.6, 2.0 - 0.5 * 0.8])
+        assert layer_names(loop.frame) == ["first.weight", "second.weight"]  # in the model's order
+        assert [layer.parameter_group for layer in loop.frame.layout.layers] == [1, 0]
+        assert loop.frame.lr == 0.5
 
-class TestSameTraining:
-    """The path of a run with us is that of a run without us."""
+    def test_two_optimizers_of_one_model_are_clipped_apart(self):
+        model = ThreeAndFour()
+        loops = [
+            Loop(lambda _, layer=layer: torch.optim.SGD(layer.parameters(), 0.1), model=model, max_norm=1.0)
+            for layer in (model.first, model.second)
+        ]
+        model.set_gradients()
+        for loop in loops:
+            loop.optimizer.step()
+        assert [loop.frame.global_norm for loop in loops] == [3.0, 4.0]
+        assert model.gradients() == pytest.approx([1.0, 1.0])
 
-    def train(self, clip, **options) -> list[torch.Tensor]:
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        if options:
-            Monitor(model, optimizer, sink=Collector(), **options)
-        trace = []
-        for _ in range(40):
-            inputs = torch.randn(4, 8)
-            loss = (model(inputs) - inputs.sum(1, keepdim=True)).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            clip(model.parameters())
-            optimizer.step()
-            trace.append(loss.detach())
-        return [*trace, *(parameter.detach() for parameter in model.parameters()), torch.get_rng_state()]
+    def test_bfloat16_under_autocast_needs_nothing(self):
+        loop = Loop(max_norm=1.0)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            first, second = loop.model.first(torch.tensor([[3.0]])), loop.model.second(torch.tensor([[4.0]]))
+        (first + second).sum().backward()
+        loop.optimizer.step()
+        assert (loop.frame.global_norm, loop.frame.loss_scale, loop.frame.flags) == (5.0, 1.0, 0)
+        assert loop.model.gradients() == pytest.approx([0.6, 0.8])
 
-    def test_bit_for_bit_where_nothing_is_clipped(self):
-        plain = self.train(lambda parameters: None)
-        for options in ({"max_norm": 1e6}, {"clip_value": 1e6}, {"on_non_finite": "keep"}):
-            assert all(map(torch.equal, plain, self.train(lambda parameters: None, **options)))
-
-    def test_bit_for_bit_torchs_where_elements_are_clipped(self):
-        torchs = self.train(lambda parameters: nn.utils.clip_grad_value_(parameters, 0.05))
-        assert all(map(torch.equal, torchs, self.train(lambda parameters: None, clip_value=0.05)))
-
-    def test_torchs_to_the_rounding_of_the_norm_where_the_norm_is_clipped(self):
-        # Not bit for bit: our norm is rounded from double precision, torch's was added up in single precision.
-        torchs = self.train(lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.1))
-        ours = self.train(lambda parameters: None, max_norm=0.1)
-        for theirs, mine in zip(torchs[:-1], ours[:-1], strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-        assert torch.equal(torchs[-1], ours[-1])
-        assert not torch.equal(self.train(lambda parameters: None)[39], ours[39])
+    def test_weights_of_half_precision_are_clipped_in_place(self):
+        loop = Loop(model=ThreeAndFour().bfloat16(), max_norm=1.0)
+        loop.step()
+        assert loop.frame.global_norm == 5.0
+        assert loop.model.gradients() == pytest.approx([0.6, 0.8], rel=1e-2)
+        assert loop.model.first.weight.grad.dtype == torch.bfloat16
 
 
 class TestMaxNormWhileRunning:
@@ -378,31 +197,26 @@ class TestMaxNormWhileRunning:
         loop.step()
         assert loop.model.gradients() == [3.0, 4.0]
 
+    def test_a_limit_may_be_given_where_there_was_none(self):
+        loop = Loop()
+        loop.step()
+        loop.monitor.max_norm = 1.0
+        loop.step()
+        assert [frame.clip_coefficient for frame in loop.frames] == pytest.approx([1.0, 0.2])
+
+    def test_is_refused_beside_another_way_to_clip(self):
+        for options in ({"clip_value": 3.5}, {"strategy": ClipByLayerNorm(1.0)}):
+            loop = Loop(**options)
+            with pytest.raises(ConfigurationError, match="choose one"):
+                loop.monitor.max_norm = 1.0
+            loop.step()
+            assert loop.frame.clip_coefficient < 1.0
+
     def test_a_wrong_limit_is_refused_and_the_old_one_stays(self):
         loop = Loop(max_norm=1.0)
         with pytest.raises(ConfigurationError, match="max_norm must be a number above 0"):
             loop.monitor.max_norm = -1.0
         assert loop.monitor.max_norm == 1.0
-
-
-class TestChangingParameters:
-    def test_an_added_group_is_clipped_and_measured_under_a_new_layout(self):
-        loop = Loop(lambda parameters: torch.optim.SGD([next(parameters)], lr=0.1), max_norm=1.0)
-        loop.step()
-        loop.optimizer.add_param_group({"params": [loop.model.second.weight]})
-        loop.step()
-        first, second = loop.frames
-        assert (first.layer_norms.tolist(), second.layer_norms.tolist()) == ([3.0], [3.0, 4.0])
-        assert second.layout.layout_id != first.layout.layout_id
-        assert second.layout.layers[1].parameter_group == 1
-        assert loop.model.gradients() == pytest.approx([0.6, 0.8])
-
-    def test_freezing_a_layer_makes_a_new_layout(self):
-        loop = Loop()
-        loop.step()
-        loop.model.first.weight.requires_grad_(False)
-        loop.step()
-        assert [layer.trainable for layer in loop.frame.layout.layers] == [False, True]
 
 
 class TestAlreadyClipped:
@@ -414,68 +228,74 @@ class TestAlreadyClipped:
             loop.optimizer.step()
         assert loop.frames[0].flags == 0
         assert loop.frame.flags == FLAG_ALREADY_CLIPPED
-        (line,) = loop.told
+        (line,) = loop.told_of
         assert "remove your clip_grad_norm_(..., 0.5)" in line
 
     def test_our_own_clip_is_not_taken_for_somebody_elses(self):
         loop = Loop(max_norm=0.5)
         for step in range(2 * WINDOW):
             loop.step(3.0 + step, 4.0)
-        assert loop.told == []
+        assert loop.told_of == []
         assert loop.frame.flags == 0
 
+    def test_a_clip_that_seldom_bites_is_not_one_that_was_there_before(self):
+        loop = Loop()
+        for step in range(2 * WINDOW):
+            loop.model.set_gradients(0.1 + 0.01 * step, 0.0)
+            nn.utils.clip_grad_norm_(loop.model.parameters(), 1.0)
+            loop.optimizer.step()
+        assert loop.told_of == []
 
-class TestFaults:
-    """Something of ours breaks: the gradients are clipped all the same, and one line says so."""
 
-    def broken_model(self, **options) -> Loop:
-        loop = Loop(lambda parameters: torch.optim.SGD([next(parameters)], lr=0.1), **options)
-        loop.model.named_parameters = lambda: 1 / 0  # asked for the names of the added parameter, it breaks
-        loop.optimizer.add_param_group({"params": [loop.model.second.weight]})
-        return loop
-
-    def test_what_could_not_be_measured_is_clipped_by_torch(self):
-        loop = self.broken_model(max_norm=1.0)
-        for _ in range(2):
-            loop.step()
-            assert loop.model.gradients() == pytest.approx([0.6, 0.8])
-        assert loop.frames == []
-        (line,) = loop.told
-        assert "ZeroDivisionError" in line
-        assert "still clipped" in line
-
-    def test_elements_are_clipped_by_torch_too(self):
-        loop = self.broken_model(clip_value=3.5)
+class TestStrategies:
+    def test_each_layer_may_have_a_limit_of_its_own(self):
+        loop = Loop(strategy=ClipByLayerNorm(3.5))
         loop.step()
-        assert loop.model.gradients() == [3.0, 3.5]
+        assert loop.model.gradients() == pytest.approx([3.0, 3.5])
+        assert loop.frame.clip_coefficient == pytest.approx(math.hypot(3, 3.5) / 5)
+        assert (loop.frame.max_norm, loop.monitor.max_norm) == (math.inf, None)
 
-    def test_what_was_only_observed_stays_as_it_is(self):
-        loop = self.broken_model()
+    def test_a_function_may_do_as_it_likes(self):
+        seen = []
+
+        def drop_the_first(gradients, norms):
+            seen.append((norms.global_norm, norms.layer_norms))
+            gradients[0].zero_()
+
+        loop = Loop(strategy=drop_the_first)
+        loop.step()
+        assert seen == [(5.0, [3.0, 4.0])]
+        assert loop.model.gradients() == [0.0, 4.0]
+        assert loop.frame.layer_norms.tolist() == [3.0, 4.0]
+        assert loop.frame.clip_coefficient == pytest.approx(0.8)
+
+    def test_one_of_the_users_own_needs_two_methods_and_a_limit(self):
+        class Halve:
+            max_norm = math.inf
+
+            def clip_(self, gradients, norms, grad_scale=1.0):
+                torch._foreach_mul_(gradients, 0.5)
+                return 0.5
+
+            def clip_like_torch_(self, parameters, grad_scale=1.0):
+                raise AssertionError("only where clip_ has failed")
+
+        loop = Loop(strategy=Halve())
+        loop.step()
+        assert loop.model.gradients() == [1.5, 2.0]
+        assert loop.frame.clip_coefficient == 0.5
+
+    def test_one_that_fails_is_told_and_ends_no_training(self):
+        loop = Loop(strategy=lambda gradients, norms: 1 / 0)
         loop.step()
         assert loop.model.gradients() == [3.0, 4.0]
+        assert any("COULD NOT BE CLIPPED: ZeroDivisionError" in line for line in loop.told)
 
-    def test_a_fault_after_the_clip_does_not_clip_twice(self):
-        loop, torchs = Loop(max_norm=1.0, sink=BrokenSink()), ThreeAndFour()
+    def test_the_type_of_its_norm_is_what_is_measured(self):
+        loop = Loop(strategy=ClipByGlobalNorm(1.0, norm_type=math.inf))
         loop.step()
-        torchs.set_gradients()
-        nn.utils.clip_grad_norm_(torchs.parameters(), 1.0)
-        assert loop.model.gradients() == torchs.gradients()
-        assert "no space left" in loop.told[0]
-
-    def test_gradients_that_nothing_can_clip_are_told_loudly_and_not_raised(self):
-        loop = self.broken_model(max_norm=1.0)
-        indices, values = torch.tensor([[0], [0]]), torch.tensor([3.0])
-        loop.model.first.weight.grad = torch.sparse_coo_tensor(indices, values, (1, 1), check_invariants=True)
-        loop.optimizer.step()
-        assert any("COULD NOT BE CLIPPED" in line for line in loop.told)
-
-    def test_the_next_step_is_measured_again(self):
-        loop = self.broken_model(max_norm=1.0)
-        loop.step()
-        del loop.model.named_parameters
-        loop.step()
-        assert loop.frame.step == 1
-        assert loop.frame.layer_norms.tolist() == [3.0, 4.0]
+        assert loop.frame.global_norm == 4.0
+        assert loop.model.gradients() == pytest.approx([0.75, 1.0])
 
 
 class TestWithoutHook:
@@ -488,80 +308,33 @@ class TestWithoutHook:
         assert loop.model.gradients() == pytest.approx([0.6, 0.8])
         assert len(loop.frames) == 1
 
+    def test_each_call_is_a_step(self):
+        loop = Loop(hook=False)
+        for _ in range(2):
+            loop.model.set_gradients()
+            loop.monitor.clip_()
+            loop.optimizer.step()
+        assert [frame.step for frame in loop.frames] == [0, 1]
+
+    def test_what_is_not_finite_is_clipped_as_torch_does_or_raised_as_asked(self):
+        loop = Loop(max_norm=1.0, hook=False)
+        loop.model.set_gradients(math.inf, 4.0)
+        assert loop.monitor.clip_().item() == math.inf
+        assert loop.model.gradients() == pytest.approx([math.nan, 0.0], nan_ok=True)
+        strict = Loop(max_norm=1.0, hook=False, on_non_finite="raise")
+        strict.model.set_gradients(math.inf, 4.0)
+        with pytest.raises(NonFiniteGradientError):
+            strict.monitor.clip_()
+        assert strict.model.gradients() == [math.inf, 4.0]
+
+    def test_a_norm_beyond_single_precision_is_returned_as_it_is(self):
+        loop = Loop(model=ThreeAndFour().double(), max_norm=1.0, hook=False)
+        loop.model.set_gradients(3e200, 4e200)
+        assert loop.monitor.clip_().item() == pytest.approx(5e200)
+
     def test_clip_is_refused_where_the_step_clips(self):
         with pytest.raises(ConfigurationError, match="hook=False"):
             Loop(max_norm=1.0).monitor.clip_()
-
-
-class TestAfterTheRun:
-    def test_steps_are_clipped_but_not_recorded_and_that_is_said_once(self):
-        loop = Loop(max_norm=1.0)
-        loop.monitor.stop_recording()
-        for _ in range(2):
-            loop.step()
-            assert loop.model.gradients() == pytest.approx([0.6, 0.8])
-        assert loop.frames == []
-        (line,) = loop.told
-        assert "clipped as before, but not recorded" in line
-
-    def test_closing_leaves_nothing_on_the_objects(self):
-        model = ThreeAndFour()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        before = [copy.copy(vars(thing)) for thing in (optimizer, model, model.first)]
-        monitor = Monitor(model, optimizer, sink=Collector(), max_norm=1.0)
-        monitor.close()
-        monitor.close()
-        assert [vars(thing) for thing in (optimizer, model, model.first)] == before
-        assert monitor_of(optimizer) is None
-        model.set_gradients()
-        optimizer.step()
-        assert model.gradients() == [3.0, 4.0]
-
-    def test_model_and_optimizer_are_freed_with_the_monitor(self):
-        loop = Loop(max_norm=1.0)
-        loop.step()
-        freed = [weakref.ref(loop.model), weakref.ref(loop.optimizer), weakref.ref(loop.monitor)]
-        del loop
-        gc.collect()
-        assert [reference() for reference in freed] == [None, None, None]
-
-
-class TestCopies:
-    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
-    def test_watched_model_and_optimizer_can_be_copied_together(self, copied):
-        loop = Loop(max_norm=1.0)
-        model, optimizer = copied((loop.model, loop.optimizer))
-        model.set_gradients()
-        optimizer.step()
-        assert model.gradients() == [3.0, 4.0]
-        assert loop.frames == []
-
-    def test_state_dicts_hold_nothing_of_ours(self):
-        loop = Loop(max_norm=1.0)
-        loop.step()
-        plain = torch.optim.SGD(ThreeAndFour().parameters(), lr=0.1)
-        assert loop.optimizer.state_dict().keys() == plain.state_dict().keys()
-        assert list(loop.model.state_dict()) == ["first.weight", "second.weight"]
-
-
-class TestWatchingTwice:
-    def test_the_monitor_of_an_optimizer_can_be_found(self):
-        loop = Loop()
-        assert monitor_of(loop.optimizer) is loop.monitor
-
-    def test_a_second_monitor_is_refused(self):
-        loop = Loop(name="first")
-        with pytest.raises(ConfigurationError, match="watched already, by the monitor 'first'"):
-            Monitor(loop.model, loop.optimizer, sink=loop.sink)
-
-    def test_the_monitor_of_a_finished_run_makes_way(self):
-        loop = Loop(max_norm=1.0)
-        loop.monitor.stop_recording()
-        sink = Collector()
-        Monitor(loop.model, loop.optimizer, sink=sink, max_norm=2.5)
-        loop.step()
-        assert loop.model.gradients() == pytest.approx([1.5, 2.0])
-        assert len(sink.frames) == 1
 
 
 class TestArguments:
@@ -574,9 +347,16 @@ class TestArguments:
             ({"max_norm": 1.0, "clip_value": 1.0}, "choose one"),
             ({"norm_type": 0}, "norm_type must be a number above 0"),
             ({"norm_type": "euclidean"}, "norm_type must be a number above 0"),
-            ({"on_non_finite": "skip"}, "on_non_finite must be 'keep' or 'raise'"),
-            ({"group_by": "module"}, "group_by is not supported yet"),
-            ({"scaler": torch.amp.GradScaler("cpu")}, "scaler is not supported yet"),
+            ({"strategy": ClipByLayerNorm(1.0), "max_norm": 1.0}, "choose one"),
+            ({"strategy": ClipByLayerNorm}, "strategy must be a ClipStrategy or a function"),
+            ({"strategy": ClipByLayerNorm(-1.0)}, "max_layer_norm must be a number above 0"),
+            ({"on_non_finite": "ignore"}, "on_non_finite must be 'keep', 'skip' or 'raise'"),
+            (
+                {"on_non_finite": "skip", "hook": False},
+                "on_non_finite='skip' needs the hook: with hook=False",
+            ),
+            ({"group_by": 7}, "group_by must be a glob"),
+            ({"scaler": object()}, "scaler must be a torch.amp.GradScaler, not object"),
             ({"include": "decoder.*"}, "leave no layer"),
         ],
     )
@@ -587,6 +367,15 @@ class TestArguments:
             Monitor(model, optimizer, sink=Collector(), **options)
         assert monitor_of(optimizer) is None
         assert not optimizer._optimizer_step_pre_hooks
+
+    @pytest.mark.parametrize("options", [{"on_non_finite": "ignore"}, {"scaler": object()}, {"include": "decoder.*"}])
+    def test_a_mistake_leaves_the_monitor_that_was_there_before(self, options):
+        loop = Loop(max_norm=1.0)
+        with pytest.raises(ConfigurationError):
+            Monitor(loop.model, loop.optimizer, sink=Collector(), max_norm=1.0, **options)
+        loop.step()
+        assert loop.model.gradients() == pytest.approx([0.6, 0.8])
+        assert len(loop.frames) == 1
 
     def test_a_scaler_that_is_switched_off_is_welcome(self):
         Loop(scaler=torch.amp.GradScaler("cpu", enabled=False))
