@@ -1,27 +1,15 @@
-"""For torchrun, on 4 ranks: measure and clip one step's gradients in every way in which torch spreads a network."""
+"""On 4 ranks: measure and clip one step's gradients in every way in which torch spreads a network, and by hand."""
 
 from __future__ import annotations
 
-import faulthandler
 import math
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from client.distributed.torchrun import save_findings
-from client.distributed.training import (
-    MAX_NORM,
-    NORM_TYPES,
-    data_parallel,
-    fully_sharded,
-    fully_sharded_tensor_parallel,
-    sequence_parallel,
-    tensor_parallel,
-)
-from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from client.distributed.training import MAX_NORM, NORM_TYPES, Training, ways
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor.debug import CommDebugMode
 
@@ -31,9 +19,16 @@ from gradvitals.norms import GradientNorms
 SHARD, REPLICATE = Shard(0), Replicate()
 
 
-def measure_and_clip(model: nn.Module) -> dict[str, Any]:
+def find(rank: int, line: DeviceMesh, square: DeviceMesh) -> dict[str, Any]:
+    """What this rank finds, by case."""
+    measured = {way: measure_and_clip(begin()) for way, begin in ways(rank, line, square).items()}
+    return measured | {"by hand": by_hand(rank, line, square)}
+
+
+def measure_and_clip(training: Training) -> dict[str, Any]:
     """The norms, what the clip leaves, and how many collectives each took beside torch's own clip."""
-    parameters = list(model.parameters())
+    training.backward()
+    parameters = list(training.model.parameters())
     gradients = [parameter.grad for parameter in parameters]
     norms = {p: sharded_norms(gradients, p, parameters) for p in NORM_TYPES}
     with CommDebugMode() as ours:
@@ -129,30 +124,3 @@ class FaultyTensor(Tensor):
             raise RuntimeError(f"out of memory in {function.__name__}")
         with torch._C.DisableTorchFunctionSubclass():
             return function(*args, **(kwargs or {}))
-
-
-def main() -> None:
-    faulthandler.dump_traceback_later(60, exit=True)  # says where a rank waits that the others have left
-    dist.init_process_group("gloo", timeout=timedelta(seconds=30))
-    rank = dist.get_rank()
-    line = init_device_mesh("cpu", (4,), mesh_dim_names=("data",))
-    square = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
-    findings = {
-        "ddp": measure_and_clip(data_parallel(rank)),
-        "fsdp 4": measure_and_clip(fully_sharded(line, rank)),
-        "fsdp 2": measure_and_clip(fully_sharded(square["tensor"], rank % 2)),
-        "hsdp": measure_and_clip(fully_sharded(square, rank)),
-        "tp": measure_and_clip(tensor_parallel(square["tensor"])),
-        "sequence parallel": measure_and_clip(sequence_parallel(square["tensor"])),
-        "fsdp x tp": measure_and_clip(fully_sharded_tensor_parallel(square["data"], square["tensor"], everything=True)),
-        "fsdp x tp, some": measure_and_clip(
-            fully_sharded_tensor_parallel(square["data"], square["tensor"], everything=False)
-        ),
-        "by hand": by_hand(rank, line, square),
-    }
-    save_findings(findings)
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
