@@ -58,7 +58,9 @@ class GradientNorms:
             return self.global_norm
         double = self.dtype is torch.float64
         layer_norms = torch.frombuffer(array("d" if double else "f", self.layer_norms), dtype=self.dtype)
-        return float(torch.linalg.vector_norm(layer_norms, self.norm_type))
+        norm = float(torch.linalg.vector_norm(layer_norms, self.norm_type))
+        # Where only the squares of the layers' norms overflow, torch's clip would make zeros of the gradients.
+        return norm if norm < math.inf or not self.global_norm < math.inf else self.global_norm
 
     @property
     def clip_dtype(self) -> torch.dtype:
