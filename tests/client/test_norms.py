@@ -173,6 +173,12 @@ class TestRange:
         assert norms.global_norm == pytest.approx(6e38)
         assert float(norms.torchs_global_norm()) == norms.global_norm
 
+    def test_the_global_norm_is_finite_where_only_the_squares_of_the_layers_norms_overflow(self):
+        norms = gradient_norms([torch.tensor(3e30), torch.tensor(4e30)])
+        assert norms.layer_norms == [torch.tensor(3e30).item(), torch.tensor(4e30).item()]
+        assert norms.global_norm == pytest.approx(5e30)
+        assert float(norms.torchs_global_norm()) == norms.global_norm
+
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     @pytest.mark.parametrize("value", [6e-8, 6e4])  # the smallest and the largest that float16 holds
     @pytest.mark.parametrize("size", [1, 100, 3 * ROW + 7])
