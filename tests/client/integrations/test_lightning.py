@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import lightning.pytorch as lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities import grad_norm
 from torch import nn
@@ -87,12 +89,12 @@ def batches(fault_at: int | None = None, value: float = math.nan) -> DataLoader:
     return DataLoader(TensorDataset(inputs, targets), batch_size=4)
 
 
-def trainer(*callbacks: GradvitalsCallback, steps: int = 6, **options) -> lightning.Trainer:
+def trainer(*callbacks: Callback, steps: int = 6, **options) -> lightning.Trainer:
     quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
-    return lightning.Trainer(accelerator="cpu", max_steps=steps, callbacks=list(callbacks), **quiet, **options)
+    return lightning.Trainer(accelerator="cpu", max_steps=steps, callbacks=list(callbacks), **{**quiet, **options})
 
 
-def fit(module: Regression, *callbacks: GradvitalsCallback, data: DataLoader | None = None, **options) -> Regression:
+def fit(module: Regression, *callbacks: Callback, data: DataLoader | None = None, **options) -> Regression:
     trainer(*callbacks, **options).fit(module, data or batches())
     return module
 
@@ -168,6 +170,12 @@ class TestLoss:
     def test_comes_without_the_loss_scale(self, transport):
         module = fit(Regression(), GradvitalsCallback(url=transport), **fp16())
         assert [frame.loss for frame in transport.frames()] == pytest.approx(module.losses)
+
+    def test_is_the_first_of_a_step_that_lbfgs_evaluates_several_times(self, transport):
+        module = fit(Regression(torch.optim.LBFGS, max_iter=4, lr=0.1), GradvitalsCallback(url=transport), steps=2)
+        evaluations = len(module.losses) // 2
+        assert evaluations > 1
+        assert [frame.loss for frame in transport.frames()] == pytest.approx(module.losses[::evaluations])
 
 
 class TestManualOptimization:
@@ -245,16 +253,16 @@ class TestTheTrainersThreshold:
 
 
 class TestWhatIsLeftBehind:
-    def test_nothing_on_optimizer_and_scaler(self, transport):
+    def test_nothing_on_optimizer_scaler_and_trainer(self, transport):
         loop = trainer(GradvitalsCallback(url=transport), gradient_clip_val=1.0, **fp16())
         scaler = loop.precision_plugin.scaler
         module = Regression()
-        before = set(vars(scaler))
+        before = [set(vars(owner)) for owner in (loop, scaler)]
         loop.fit(module, batches())
         (optimizer,) = loop.optimizers
         assert not optimizer._optimizer_step_pre_hooks
         assert not optimizer._optimizer_step_post_hooks
-        assert set(vars(scaler)) == before
+        assert [set(vars(owner)) for owner in (loop, scaler)] == before
 
 
 class TestOutcome:
@@ -322,6 +330,19 @@ class TestValidation:
 
         trainer(GradvitalsCallback(url=transport)).validate(Validated(), batches(), verbose=False)
         assert transport.runs == {}
+
+
+class TestCheckpoints:
+    def test_are_told_of_whoever_saves_them_with_the_steps_that_they_hold(self, transport, tmp_path):
+        class Saves(Regression):
+            def on_train_batch_end(self, outputs, batch, batch_idx):
+                if batch_idx == 4:
+                    self.trainer.save_checkpoint(tmp_path / "by-hand")
+
+        by_itself = ModelCheckpoint(dirpath=tmp_path, filename="by-itself", every_n_train_steps=3)
+        fit(Saves(), GradvitalsCallback(url=transport), by_itself, steps=5, enable_checkpointing=True)
+        told = {Path(path).name: saved["step"] for path, saved in transport.checkpoints.items()}
+        assert told == {"by-itself.ckpt": 3, "by-hand": 5}
 
 
 class TestResuming:

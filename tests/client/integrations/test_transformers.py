@@ -227,6 +227,11 @@ class TestCheckpoints:
         assert [frame.step for frame in transport.frames()] == [5, 6, 7]
         assert [frame.loss for frame in transport.frames()] == pytest.approx(logged(whole, "loss")[5:], rel=1e-6)
 
+    def test_are_told_of_with_the_steps_that_they_hold(self, make, transport, tmp_path):
+        train(make(save_strategy="steps", save_steps=3), transport)
+        told = {path: saved["step"] for path, saved in transport.checkpoints.items()}
+        assert told == {str(tmp_path / f"checkpoint-{step}"): step for step in (3, 6)}
+
     def test_keep_the_trainers_own_threshold(self, make, transport, tmp_path):
         train(make(save_strategy="steps", save_steps=6), transport)
         saved = torch.load(tmp_path / "checkpoint-6" / "training_args.bin", weights_only=False)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from gradvitals.errors import ConfigurationError
+from gradvitals.fused_step import ABSENT, put_attribute
 from gradvitals.run import Run
 from gradvitals.start import init
 
@@ -40,9 +41,15 @@ class FrameworkRun:
         if run is not None and self._init:
             raise ConfigurationError(f"{next(iter(self._init))} is for gradvitals.init, but a run was given")
         self._given = run
+        self._taken: list[tuple[object, str, Any]] = []  # whose attribute, which, what was there
         self._pause: AbstractContextManager[None] | None = None  # entered
         self.run: Run | None = None  # None while no training goes on
         self.monitors: list[Monitor] = []
+
+    @property
+    def step(self) -> int:
+        """The number of the coming step, by the first optimizer where there are several; 0 without a training."""
+        return self.monitors[0].step if self.monitors else 0
 
     def begin(self, step: int) -> Run:
         """Make the run, unless one was given. ``step`` numbers its first step, unless ``init``'s own argument does."""
@@ -68,6 +75,12 @@ class FrameworkRun:
         options = {**self._watch, **(limits or {})}
         self.monitors.append(self.run.watch(model, optimizer, name=name, scaler=scaler, **options))
 
+    def take_over(self, owner: object, **ours: Any) -> None:
+        """Put attributes of ours onto an object of the framework; ``end`` puts back what was there."""
+        for name, value in ours.items():
+            self._taken.append((owner, name, vars(owner).get(name, ABSENT)))
+            setattr(owner, name, value)
+
     def pause(self, reason: str) -> None:
         """Declare a stretch without steps; nothing where one is declared already, or no training goes on."""
         if self.run is not None and self._pause is None:
@@ -81,8 +94,11 @@ class FrameworkRun:
             pause.__exit__(None, None, None)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Take the hooks off, and end the run by how the training ended; harmless when done twice."""
+        """Leave everything as it was, and end the run by how the training ended; harmless when done twice."""
         run, self.run = self.run, None
+        for owner, name, before in reversed(self._taken):
+            put_attribute(owner, name, before)
+        self._taken = []
         for monitor in self.monitors:
             monitor.close()
         self.monitors = []

@@ -1,7 +1,8 @@
 """A Lightning callback: clip and measure in the Trainer's optimizer steps, with the Trainer's own threshold.
 
-It takes over ``gradient_clip_val`` while ``Trainer.fit`` runs, and puts it back afterwards. Works with the Trainer of
-``lightning`` and, in a list of callbacks, with that of ``pytorch_lightning``.
+While ``Trainer.fit`` runs, ``gradient_clip_val`` is None, and ``save_checkpoint`` also tells the run of what it saved;
+afterwards the Trainer is as it was. Works with that of ``lightning`` and, in a list of callbacks, that of
+``pytorch_lightning``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class GradvitalsCallback(Callback):
-    """Watches each optimizer of a fit, and logs the loss of each step.
+    """Watches each optimizer of a fit, logs the loss of each step, and tells of checkpoints.
 
     ``options`` are arguments of ``gradvitals.init``, for a run that begins and ends with the fit, and of ``run.watch``.
     ``Trainer(gradient_clip_val=..., gradient_clip_algorithm=...)`` says how to clip; with manual optimization, where
@@ -40,7 +41,7 @@ class GradvitalsCallback(Callback):
         super().__init__()
         self._fit = FrameworkRun(run, options)
         self._step: int | None = None  # of the coming step, as a checkpoint says it
-        self._gradient_clip_val: float | None = None  # the Trainer's own, while it is ours
+        self._step_of_batch = 0
 
     @property
     def run(self) -> Run | None:
@@ -64,17 +65,29 @@ class GradvitalsCallback(Callback):
         if step is None:
             step = trainer.global_step // max(len(trainer.optimizers), 1)  # it counts the steps of all optimizers
         self._step = None
-        self._fit.begin(step)
+        run = self._fit.begin(step)
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         names = _names(pl_module, trainer.optimizers)
         for name, optimizer in zip(names, trainer.optimizers, strict=True):
             self._fit.watch(pl_module, optimizer, name=name, scaler=scaler, limits=_limits(trainer))
-        self._gradient_clip_val, trainer.gradient_clip_val = trainer.gradient_clip_val, None
+        save_checkpoint = trainer.save_checkpoint
+
+        def save_and_tell(filepath: Any, *args: Any, **kwargs: Any) -> None:
+            save_checkpoint(filepath, *args, **kwargs)
+            run.saved(run.step, filepath)
+
+        self._fit.take_over(trainer, gradient_clip_val=None, save_checkpoint=save_and_tell)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note the step that this batch is for."""
+        self._step_of_batch = self._fit.step
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Log the loss as the user knows it: Lightning has divided it by the batches of a step, and scaled it."""
         if self._fit.run is None:
             return
+        if pl_module.automatic_optimization and self._fit.step != self._step_of_batch:
+            return  # LBFGS evaluates a batch again within its step, whose frame is there already
         loss = loss.detach() * trainer.accumulate_grad_batches
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None:
@@ -91,24 +104,19 @@ class GradvitalsCallback(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End with a fit that ended well."""
-        self._end(trainer, None)
+        self._fit.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """End with a fit that failed or was interrupted."""
-        self._end(trainer, exception)
+        self._fit.end(exception)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the number of the coming step, of the first optimizer where there are several."""
-        return {} if self._fit.run is None else {"step": self._fit.run.step}
+        return {} if self._fit.run is None else {"step": self._fit.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the step of a checkpoint."""
         self._step = state_dict["step"]
-
-    def _end(self, trainer: Trainer, error: BaseException | None) -> None:
-        if self._gradient_clip_val is not None:
-            trainer.gradient_clip_val, self._gradient_clip_val = self._gradient_clip_val, None
-        self._fit.end(error)
 
 
 def _limits(trainer: Trainer) -> dict[str, float]:

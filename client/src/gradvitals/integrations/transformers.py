@@ -40,8 +40,6 @@ class GradvitalsCallback(TrainerCallback):
     def __init__(self, trainer: Trainer, run: Run | None = None, **options: Any) -> None:
         self._trainer = trainer
         self._training = FrameworkRun(run, options)
-        self._accelerator: Any = None
-        self._theirs: dict[str, Any] = {}  # what the Accelerator had itself of the methods that are ours
         # What the Trainer logs, by .item(), after the step in which it was measured.
         self._grad_norm = torch.full((), torch.nan, dtype=torch.float64)
 
@@ -59,7 +57,7 @@ class GradvitalsCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin: the optimizer is there, and a checkpoint has been read."""
-        self._end()  # of a training that failed, or that begins again with smaller batches
+        self._training.end()  # of a training that failed, or that begins again with smaller batches
         model, optimizer = kwargs["model"], kwargs["optimizer"]
         limits = {"max_norm": args.max_grad_norm} if args.max_grad_norm > 0 else {}
         run = self._training.begin(state.global_step)
@@ -84,15 +82,17 @@ class GradvitalsCallback(TrainerCallback):
         """Steps come again."""
         self._training.resume()
 
+    on_predict = on_evaluate
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Tell of a checkpoint."""
-        saved = getattr(self.run, "saved", None)
-        if saved is not None and self.run is not None:
-            saved(self.run.step, os.path.join(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"))
+        if self.run is not None:
+            folder = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            self.run.saved(self.run.step, os.path.join(str(args.output_dir), folder))
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """End with a training that ended well."""
-        self._end()
+        self._training.end()
 
     def _take_over(self, accelerator: Any, optimizer: Optimizer, run: Run) -> None:
         backward, clip_grad_norm_ = accelerator.backward, accelerator.clip_grad_norm_
@@ -107,15 +107,4 @@ class GradvitalsCallback(TrainerCallback):
                 return clip_grad_norm_(parameters, max_norm, norm_type)
             return self._grad_norm
 
-        self._accelerator = accelerator
-        self._theirs = {name: vars(accelerator).get(name) for name in ("backward", "clip_grad_norm_")}
-        accelerator.backward, accelerator.clip_grad_norm_ = log_and_backward, tell_norm
-
-    def _end(self) -> None:
-        for name, method in self._theirs.items():
-            if method is None:
-                delattr(self._accelerator, name)  # the class's own is there again
-            else:
-                setattr(self._accelerator, name, method)
-        self._theirs = {}
-        self._training.end()
+        self._training.take_over(accelerator, backward=log_and_backward, clip_grad_norm_=tell_norm)
