@@ -10,6 +10,7 @@ import contextlib
 import math
 import weakref
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from time import perf_counter
 from typing import Any
 
@@ -43,6 +44,7 @@ _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictiona
 
 LOOK_EVERY = 64  # steps between two looks at what seldom changes: frozen, moved or converted parameters
 MUCH_OVERHEAD = 0.02  # share of the time that is worth a word
+_REQUIRES_GRAD = attrgetter("requires_grad")
 FOLDABLE = 1e-30  # a smaller factor has no inverse in single precision
 
 
@@ -403,6 +405,10 @@ class Monitor:
                 self._interfered = True
                 if fused.tell(divisor=self._number.set(1.0 / factor)):
                     return factor
+            if self._watched.uniform and norms.clip_dtype is torch.float32 and not any(map(_REQUIRES_GRAD, gradients)):
+                # The same as below. Where nothing asks for a graph, autograd's switch would take a tenth of the time.
+                torch._foreach_mul_(gradients, self._number.set(float(factor)))
+                return factor
         with self._no_grad:
             coefficient = strategy.clip_(gradients, norms, 1.0 if grad_scale is None else grad_scale)
             if fused is not None and isinstance(norms.global_norm, Tensor) and self._skips_on_device():
