@@ -65,7 +65,7 @@ class FusedStep:
             return
         told, self._told = self._told, []
         for name, ours, before in told:
-            if getattr(self._optimizer, name, None) is ours:
+            if vars(self._optimizer).get(name) is ours:
                 put_attribute(self._optimizer, name, before)
 
     def skips_cleanly(self) -> bool:
@@ -83,12 +83,12 @@ class FusedStep:
         return True
 
     def _set(self, name: str, value: Tensor) -> None:
-        self._told.append((name, value, getattr(self._optimizer, name, ABSENT)))
+        self._told.append((name, value, vars(self._optimizer).get(name, ABSENT)))
         setattr(self._optimizer, name, value)
 
     def _with_scale(self, divisor: Tensor) -> Tensor:
         """The divisor in the single precision that the kernels insist on, times a loss scale that is there."""
-        scale: Tensor | None = getattr(self._optimizer, "grad_scale", None)
+        scale: Tensor | None = vars(self._optimizer).get("grad_scale")
         if scale is not None:
             here = divisor if divisor.device == scale.device else divisor.to(scale.device, non_blocking=True)
             divisor = scale * here
