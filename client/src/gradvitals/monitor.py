@@ -366,7 +366,7 @@ class Monitor:
         if isinstance(norms.global_norm, Tensor) and (self._keeps or self._skips_on_device()):
             return Action.STEP, None
         finite, counts = self._inspect(gradients, places, norms)
-        if not finite and float(self._found_inf()) == 1.0:  # a GradScaler has this step skipped
+        if not finite and bool(self._is_skipped_by_scaler(norms.global_norm)):
             if self._fused is not None and not self._fused.skips_cleanly():
                 self._hide_gradients()
             return Action.STEP, counts
