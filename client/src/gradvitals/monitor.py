@@ -255,6 +255,7 @@ class Monitor:
         """Clip, and make a frame of a step's first evaluation. Raises nothing but what the policy asks for."""
         global_norm: Tensor | float = math.nan
         known, refusal, done = None, None, False
+        step = self.step if new_step else self.step - 1  # evaluated again, a step has been counted already
         try:
             began = perf_counter()
             if self._interfered:  # an earlier step raised
@@ -269,13 +270,13 @@ class Monitor:
             known, global_norm = norms, norms.global_norm
             action, counts, untouched = Action.STEP, None, False
             if self._was_finite and isinstance(global_norm, float) and global_norm < math.inf:
-                self._policy.last_healthy_step = self.step
+                self._policy.last_healthy_step = step
                 untouched = global_norm < self._untouched_below
             else:
-                action, counts = self._judge(gradients, places, norms)
+                action, counts = self._judge(step, gradients, places, norms)
             coefficient = 1.0 if untouched else self._act_(action, gradients, norms, scale)
             if action is Action.RAISE:
-                refusal = self._policy.error(self.step, float(global_norm), self._where(norms, counts))
+                refusal = self._policy.error(step, float(global_norm), self._where(norms, counts))
             done = True
             if new_step and self.recording:
                 self._recorder.record(
@@ -360,7 +361,7 @@ class Monitor:
         return self._watched
 
     def _judge(
-        self, gradients: list[Tensor], places: list[int] | None, norms: GradientNorms
+        self, step: int, gradients: list[Tensor], places: list[int] | None, norms: GradientNorms
     ) -> tuple[Action, list[tuple[int, int, int]] | None]:
         """What is to be done with this step, and the counts of its bad layers. Waits for a device only if it must."""
         if isinstance(norms.global_norm, Tensor) and (self._keeps or self._skips_on_device()):
@@ -370,7 +371,7 @@ class Monitor:
             if self._fused is not None and not self._fused.skips_cleanly():
                 self._hide_gradients()
             return Action.STEP, counts
-        return self._policy.judge(self.step, finite), counts
+        return self._policy.judge(step, finite), counts
 
     def _inspect(
         self, gradients: list[Tensor], places: list[int] | None, norms: GradientNorms
