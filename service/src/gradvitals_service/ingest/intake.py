@@ -11,6 +11,7 @@ import numpy as np
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
 from gradvitals_service.health.models import Event
+from gradvitals_service.health.ranks import hear_of_rank
 from gradvitals_service.health.recording import record
 from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
@@ -47,10 +48,14 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     watch = None
     if len(frames):
         _check_steps(head, frames)
-        watch = _watch(transaction, key, head, attempt, chunk.layout_id)
+        if attempt.rank == 0:
+            watch = _watch(transaction, key, head, attempt, chunk.layout_id)
         _store(transaction, key, chunk.layout_id, (first + accepted.skip, frames), None if accepted.skip else encoded)
         _update_figures(run, attempt, chunk.monitor, frames)  # before the judgement, whose alerts quote them
-        _judge(transaction, run, attempt, key, watch, (first + accepted.skip, frames))
+        if watch is not None:
+            _judge(transaction, run, attempt, key, watch, (first + accepted.skip, frames))
+        else:
+            _listen(transaction, run, attempt, key, frames)
     _advance(transaction, key, head, accepted, chunk.layout_id, frames, watch)
     _update_state(transaction, run, attempt)
     _publish(transaction, key, attempt, frames)
@@ -124,6 +129,12 @@ def _judge(
     for event, became_critical in changed:
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
+        transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
+
+
+def _listen(transaction: Transaction, run: Run, attempt: Attempt, key: StreamKey, frames: ChunkColumns) -> None:
+    """Frames of another rank than 0 are a few around what befell it: no history to judge, and no second event."""
+    for event in hear_of_rank(transaction.session, run, attempt, key, frames, transaction.now):
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
 
 

@@ -193,6 +193,47 @@ def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> tuple[St
     return (StreamKey(attempt.run_id, found.attempt_id, monitor), found.layout_id) if found else None
 
 
+def columns_of_ranks(
+    session: Session, attempt: Attempt, monitor: str, step: int, most: int
+) -> Sequence[tuple[int, bytes]]:
+    """(rank, scalar columns) of the chunks that hold a step on the ranks of one launch, the lowest ranks first."""
+    statement = (
+        select(Attempt.rank, StoredChunk.columns)
+        .join(StoredChunk, (StoredChunk.run_id == Attempt.run_id) & (StoredChunk.attempt_id == Attempt.attempt_id))
+        .where(
+            Attempt.run_id == attempt.run_id,
+            Attempt.launch == attempt.launch,
+            StoredChunk.monitor == monitor,
+            StoredChunk.first_step <= step,
+            StoredChunk.last_step >= step,
+        )
+        .order_by(Attempt.rank, Attempt.attempt_id)
+        .limit(most)
+    )
+    return [(rank, columns) for rank, columns in session.execute(statement)]
+
+
+def non_finite_events(session: Session, attempt: Attempt, monitor: str, steps: Sequence[int]) -> Sequence[Event]:
+    """The events of one launch's rank 0 that began at one of these steps with a gradient that was not finite."""
+    if not steps:
+        return []
+    statement = (
+        select(Event)
+        .join(Attempt, (Attempt.run_id == Event.run_id) & (Attempt.attempt_id == Event.attempt_id))
+        .where(
+            Event.run_id == attempt.run_id,
+            Event.monitor == monitor,
+            Event.kind == "non_finite",
+            Event.start_step >= min(steps),
+            Event.start_step <= max(steps),
+            Attempt.launch == attempt.launch,
+        )
+        .order_by(Event.start_step, Event.event_id)
+    )
+    wanted = set(steps)
+    return [event for event in session.scalars(statement) if event.start_step in wanted]
+
+
 def find_event(session: Session, run_id: UUID, event_id: UUID) -> Event | None:
     """One event of a run."""
     return session.get(Event, (run_id, event_id), populate_existing=True)

@@ -171,9 +171,12 @@ def monitors_of(session: Session, run_id: UUID) -> Sequence[str]:
 
 
 def count_frames(session: Session, run_id: UUID) -> tuple[int, int]:
-    """How many frames of a run are stored, and how many are lost."""
-    counted = sum(session.scalars(select(Stream.next_frame).where(Stream.run_id == run_id)))
+    """How many frames of a run's rank 0 are stored, and how many are lost."""
+    of_rank_0 = select(Attempt.attempt_id).where(Attempt.run_id == run_id, Attempt.rank == 0)
+    of_run = (Stream.run_id == run_id, Stream.attempt_id.in_(of_rank_0))
+    counted = sum(session.scalars(select(Stream.next_frame).where(*of_run)))
     # By stream, since a sum over streams may leave the 64 bits of SQLite's integers.
-    of_stream = select(func.sum(Gap.n)).where(Gap.run_id == run_id).group_by(Gap.attempt_id, Gap.monitor)
+    gaps = select(func.sum(Gap.n)).where(Gap.run_id == run_id, Gap.attempt_id.in_(of_rank_0))
+    of_stream = gaps.group_by(Gap.attempt_id, Gap.monitor)
     lost = sum(int(n) for n in session.scalars(of_stream))
     return counted - lost, lost
