@@ -30,14 +30,15 @@ from gradvitals.clipping import (
 )
 from gradvitals.distributed import local_gradients, rescue_shards_, sharded_norms, whole_gradients
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
-from gradvitals.frames import Layout
+from gradvitals.frames import Frame, Layout
 from gradvitals.fused_step import FusedStep
 from gradvitals.layers import Selection, WatchedParameters, require_watchable
 from gradvitals.non_finite import count_non_finite, first_non_finite, where_it_began
 from gradvitals.norms import FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
 from gradvitals.overhead import Overhead
 from gradvitals.policy import Action, NonFinitePolicy, SetAside
-from gradvitals.recording import FrameSink, Recorder
+from gradvitals.recording import DRAIN_SECONDS, FrameSink, Recorder
+from gradvitals.ring import capturing
 from gradvitals.step_hook import StepHook, with_hooks
 
 _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
@@ -122,13 +123,14 @@ class Monitor:
         self._was_finite = True
         self._keeps, self._raises = on_non_finite == "keep", on_non_finite == "raise"
         self._set_aside = SetAside()
+        self._overdue: NonFiniteGradientError | None = None  # what the policy decided too late for its step
         self._interfered = False  # the optimizer was told something for this step, or gradients are hidden from it
         self._observes_lbfgs = hook and isinstance(optimizer, torch.optim.LBFGS)
         if self._observes_lbfgs:
             self._strategy, self.clip_value = ObserveOnly(), None
             self._untouched_below = math.inf
             tell("LBFGS evaluates its closure many times a step: the first is measured, and nothing is clipped")
-        self._recorder = Recorder(self, sink, self._tell_once)
+        self._recorder = Recorder(self, sink, self._tell_once, self._learnt)
         self._fused = FusedStep.of(optimizer) if hook else None
         self._hook: StepHook | None = None
         if hook:
@@ -215,12 +217,22 @@ class Monitor:
         ours = self._watched
         return theirs.layout == ours.layout or any(theirs.holds(parameter) for parameter in ours.parameters)
 
+    def collect(self) -> None:
+        """Hand over the frames whose numbers have come from a device; never waits. For the thread that trains."""
+        self._guarded(self._recorder.collect)
+
+    def drain(self, timeout_seconds: float = DRAIN_SECONDS) -> None:
+        """Hand over the frames whose numbers come from a device within the time, before recording stops."""
+        self._guarded(lambda: self._recorder.drain(timeout_seconds))
+
     def stop_recording(self) -> None:
         """Keep clipping and make no more frames, as after ``Run.finish``."""
         self.recording = False
 
     def close(self) -> None:
         """Take the hook off: from now on nothing of ours clips or measures."""
+        if self.recording:
+            self.drain()
         self.recording = False
         parts = [self._stepped]
         if self._hook is not None:
@@ -257,6 +269,8 @@ class Monitor:
         known, refusal, done = None, None, False
         step = self.step if new_step else self.step - 1  # evaluated again, a step has been counted already
         try:
+            if self._watched.on_cuda and capturing():
+                return self._clip_into_graph_()
             began = perf_counter()
             if self._interfered:  # an earlier step raised
                 self._set_aside.forget()
@@ -286,9 +300,10 @@ class Monitor:
                     max_norm=self._strategy.max_norm,
                     watched=self._watched,
                     places=places,
-                    optimizer=self._optimizer,
+                    lr=self._optimizer.param_groups[0].get("lr", math.nan),
                     loss_scale=self._loss_scale(scale) if amp else 1.0,
-                    skipped=action is not Action.STEP or (amp and self._is_skipped_by_scaler(global_norm)),
+                    skipped=action is not Action.STEP
+                    or ((amp or not norms.on_host) and self._is_skipped_by_scaler(global_norm)),
                     non_finite=counts,
                 )
             elif new_step:
@@ -300,9 +315,36 @@ class Monitor:
             self._rescue_(fault, known, done=done)
         if new_step:
             self.step += 1
+        if self._overdue is not None:
+            refusal, self._overdue = self._overdue, None
         if refusal is not None:
             raise refusal
         return global_norm
+
+    def _clip_into_graph_(self) -> float:
+        """While a CUDA graph is captured nothing can be measured: torch's own clip becomes a part of the graph."""
+        self._tell_once(
+            "graph",
+            f"a step of {self.name} is captured in a CUDA graph: its replays are clipped, but make no frames"
+            + ("" if self._keeps else ", and on_non_finite is not asked about them"),
+        )
+        self._stepped()
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        scale = self._scale_in_gradients()
+        self._strategy.clip_like_torch_(distinct(parameters), 1.0 if scale is None else scale)
+        return math.nan
+
+    def _learnt(self, frame: Frame) -> None:
+        """The numbers of a step that was decided on without them have come."""
+        finite = math.isfinite(frame.global_norm)
+        if not (self._keeps or self._skips_on_device()) or not (finite or frame.loss_scale == 1.0):
+            return  # it was judged in time, or a GradScaler skipped it
+        if self._policy.judge(frame.step, finite) is Action.RAISE:
+            bad = [(layer, 1, 0) for layer, norm in enumerate(frame.layer_norms) if not math.isfinite(norm)]
+            names = [layer.name for layer in frame.layout.layers]
+            first = first_non_finite(bad, len(names))
+            where = "no layer that is measured" if first is None else where_it_began(first, names)
+            self._overdue = self._policy.error(frame.step, frame.global_norm, where)
 
     def _scaler_skipped(self, loss_scale: Tensor | float) -> None:
         """A GradScaler has not called the optimizer, since the gradients overflowed: a frame all the same."""
@@ -318,7 +360,7 @@ class Monitor:
                         max_norm=self._strategy.max_norm,
                         watched=self._watched,
                         places=places,
-                        optimizer=self._optimizer,
+                        lr=self._optimizer.param_groups[0].get("lr", math.nan),
                         loss_scale=loss_scale,
                         skipped=True,
                         non_finite=counts,
@@ -343,7 +385,7 @@ class Monitor:
             try:
                 plan = watched.plan if places is None else None
                 return gradients, places, uniform_norms(gradients, self.norm_type, plan)
-            except NotImplementedError:  # sparse gradients
+            except RuntimeError:  # sparse gradients, which have no kernel or no strides
                 watched.uniform = False
         with self._no_grad:
             if watched.sharded:
@@ -440,7 +482,10 @@ class Monitor:
     def _is_skipped_by_scaler(self, global_norm: Tensor | float) -> Tensor | bool:
         """Whether a GradScaler keeps the optimizer from this step."""
         if self._hook is None:
-            return self._scaler is not None and not bool(global_norm < math.inf)
+            if self._scaler is None:
+                return False
+            finite = global_norm < math.inf
+            return finite.logical_not() if isinstance(finite, Tensor) else not finite
         found = self._found_inf()
         return found == 1.0
 
@@ -501,6 +546,12 @@ class Monitor:
             f"clipping and measuring {len(self.layout.layers)} layers take {100 * self._overhead.share:.1f} % of the "
             f"time of {self.name}'s steps; group_by='layers.*' takes several layers as one, include= takes only some",
         )
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
+            self._tell_fault(fault)
 
     def _tell_fault(self, fault: Exception) -> None:
         self._tell_once(
