@@ -86,7 +86,13 @@ class ClipByGlobalNorm:
         return factor
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
-        torch.nn.utils.clip_grad_norm_(parameters, self.max_norm * float(grad_scale), self.norm_type)
+        if not isinstance(grad_scale, Tensor):
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_norm * grad_scale, self.norm_type)
+            return
+        # As torch's clip does it, without a float() that waits for the device and that no captured graph could hold.
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        global_norm = torch.nn.utils.get_total_norm(gradients, self.norm_type) / grad_scale
+        torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, global_norm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class WatchedParameters:
         self.uniform = _are_uniform(self.parameters)  # what ``norms.uniform_norms`` asks for, if the gradients are too
         self.plan = Plan.of(self.parameters)
         self.sharded = any(map(is_sharded, self.parameters))
+        self.on_cuda = any(parameter.device.type == "cuda" for parameter in self.parameters)
         self._measured: list[int] | None = None  # in ``parameters``, of those that are measured; None: all
         measured = [place for place, (name, _, _) in enumerate(named) if selection.matches(name)]
         if len(measured) < len(named):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from gradvitals.frames import Frame
@@ -54,6 +54,21 @@ class LoggedValues:
             ours.add(theirs.on_host, theirs.count)
             for tensor in theirs.on_devices.values():
                 ours.add(tensor, 0)
+
+    def hand_over(self) -> tuple[list[str], list[Any]]:
+        """Take out what lies on devices, to be read elsewhere: names and tensors. ``take_back`` ends it."""
+        names, tensors = [], []
+        for name, values in self._sums.items():
+            for tensor in values.on_devices.values():
+                names.append(name)
+                tensors.append(tensor)
+            values.on_devices = {}
+        return names, tensors
+
+    def take_back(self, names: Sequence[str], numbers: Sequence[float]) -> None:
+        """Put in, as numbers, what was handed over."""
+        for name, number in zip(names, numbers, strict=True):
+            self._sums[name].on_host += number
 
     def read_into(self, frame: Frame, on_fault: Callable[[str, Exception], None]) -> None:
         """Read every value, which may wait for a device, and put their means into the frame."""

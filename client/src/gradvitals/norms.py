@@ -118,10 +118,7 @@ def gradient_norms(gradients: Sequence[Tensor | None], norm_type: float = 2.0) -
         return GradientNorms(norms, norm_of_norms(norms, p), p, dtype, torchs)
 
     device = next(iter(groups))[0]
-    layer_norms = torch.zeros(len(gradients), dtype=dtype, device=device)
-    for places, tensors in groups.values():
-        on_device = _device_norms(tensors, p).to(device, layer_norms.dtype)
-        layer_norms.index_copy_(0, torch.tensor(places, device=device), on_device)
+    layer_norms = _norms_on(device, dtype, groups.values(), len(gradients), p)
     return GradientNorms(layer_norms, torch.linalg.vector_norm(layer_norms, p), p, dtype)
 
 
@@ -139,9 +136,26 @@ def _plain(gradient: Tensor) -> Tensor:
     return gradient.abs() if gradient.is_complex() else gradient
 
 
-def _device_norms(tensors: list[Tensor], p: float) -> Tensor:
-    """Norms of tensors of one dtype on one device, [k], without waiting for it."""
+def _norms_on(
+    device: torch.device, dtype: torch.dtype, groups: Iterable[tuple[list[int], list[Tensor]]], count: int, p: float
+) -> Tensor:
+    """Norms of tensors at their places, [count], on ``device`` and without waiting for it.
+
+    Put together from 0-d tensors, as torch does: a list of places would have to be copied there, which waits.
+    """
+    norms: list[Tensor | None] = [None] * count
+    for places, tensors in groups:
+        values = _device_norms(tensors, p)
+        if values[0].device != device or values[0].dtype != dtype:
+            values = torch.stack(list(values)).to(device, dtype, non_blocking=True).unbind()
+        for place, value in zip(places, values, strict=True):
+            norms[place] = value
+    zero = torch.zeros((), dtype=dtype, device=device) if None in norms else None
+    return torch.stack([zero if norm is None else norm for norm in norms])  # type: ignore[misc]  # there is a zero then
+
+
+def _device_norms(tensors: list[Tensor], p: float) -> Sequence[Tensor]:
+    """Norms of tensors of one dtype on one device, 0-d each."""
     if tensors[0].is_cpu:
-        return torch.tensor(cpu_norms(tensors, p)[0], dtype=torch.float64, device="cpu")
-    precise = torch.float32 if tensors[0].dtype in HALF else None
-    return torch.stack(torch._foreach_norm(tensors, p, dtype=precise))
+        return torch.tensor(cpu_norms(tensors, p)[0], dtype=torch.float64, device="cpu").unbind()
+    return torch._foreach_norm(tensors, p, dtype=torch.float32 if tensors[0].dtype in HALF else None)

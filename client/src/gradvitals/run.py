@@ -9,17 +9,20 @@ from __future__ import annotations
 import operator
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gradvitals.announce import Announcer
 from gradvitals.checkpoints import Checkpoint, Checkpoints, look_at
 from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
+from gradvitals.elsewhere import refuse_what_clips_elsewhere
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import FLAG_SEAM, Frame
 from gradvitals.logged import LOSS, LoggedValues
+from gradvitals.observer import Observer
 from gradvitals.route import OfflineRoute, Route
 from gradvitals.sender import Sender
 from gradvitals.settings import clean_name
@@ -61,11 +64,13 @@ class Run:
         self._announcer = announcer
         self._sender = sender
         self._route = route
-        self._monitors: dict[str, Monitor] = {}
+        self._monitors: dict[str, Monitor | Observer] = {}
         self._coming = LoggedValues()  # what the coming step's frame will carry
         self._logged_names = {LOSS}
+        self._reserved: dict[str, deque[tuple[int, LoggedValues]]] = {}  # by monitor: of steps whose frames follow
         self._summary = Summary()
         self._checkpoints = Checkpoints(self._tell_checkpoint)
+        self._faults_told: set[str] = set()
         self._finished = False
         if sender is not None:
             _open_runs.add(self)
@@ -127,8 +132,9 @@ class Run:
         ``monitor.clip_()`` itself.
 
         An optimizer that this run watches already keeps its monitor, which is returned as it is. One that was made anew
-        for the same layers continues the monitor of that ``name``.
+        for the same layers continues the monitor of that ``name``. A sharded model must be watched by all of its ranks.
         """
+        refuse_what_clips_elsewhere(model, optimizer)
         try:
             from gradvitals.monitor import Monitor, monitor_of
         except ImportError as error:  # torch is the training environment's, never installed by us
@@ -137,7 +143,8 @@ class Run:
         if known is not None and known.recording and self._monitors.get(known.name) is known:
             self._announcer.say(f"this optimizer is watched already, as {known.name}: its settings stay as they are")
             return known
-        name, step = self._name_monitor(name, model, optimizer)
+        name = self._name_monitor(name)
+        step = self._first_step_of(name, model, optimizer)
         monitor = Monitor(
             model,
             optimizer,
@@ -156,17 +163,31 @@ class Run:
             step=step,
             tell=self._announcer.say,
         )
-        self._monitors[name] = monitor
-        facts = WatchedFacts(
-            monitor.optimizer_name,
-            monitor.norm_type,
-            monitor.clip_value,
-            monitor.max_norm,
-            None if strategy is None else getattr(strategy, "__name__", type(strategy).__name__),
+        facts = self._add_monitor(
+            monitor, None if strategy is None else getattr(strategy, "__name__", type(strategy).__name__)
         )
-        self._attempt.monitors = {**self._attempt.monitors, name: facts}
         self._announcer.say(describe_watch(name, len(monitor.layout.layers), facts))
         return monitor
+
+    def observer(self, *, max_norm: float | None = None, name: str | None = None) -> Observer:
+        """A monitor that clips and measures nothing, and is told each step's norm with ``observe(total_norm)``.
+
+        For trainings that clip by themselves: DeepSpeed, Megatron, a pipeline. ``max_norm`` is the limit that they clip
+        by. Raises ConfigurationError for a mistake.
+        """
+        name = self._name_monitor(name)
+        if name in self._monitors:
+            raise ConfigurationError(f"name is {name!r}, which another monitor of this run has already")
+        observer = Observer(
+            name=name,
+            submit=self.submit,
+            max_norm=max_norm,
+            step=self._first_step,
+            tell_once=self._announcer.say_once,
+        )
+        self._add_monitor(observer, strategy=None)
+        self._announcer.say(f"taking the norms that {name} is told; nothing is clipped or measured here")
+        return observer
 
     def log(self, values: Mapping[str, object] | None = None, /, *, step: int | None = None, **named: object) -> None:
         """Log numbers, the loss as ``loss=``: before a step for that step, with ``step=`` for an earlier ``run.step``.
@@ -179,7 +200,7 @@ class Run:
         try:
             self._log({**(values or {}), **named}, step)
         except Exception as fault:  # noqa: BLE001 -- logging must not end a training
-            self._announcer.say_once("log", f"run.log failed and will be ignored where it does: {fault!r}")
+            self._tell_fault(fault, "run.log failed and will be ignored where it does")
 
     def saved(self, step: int, path: str | os.PathLike[str]) -> None:
         """Tell of a checkpoint that was just saved to ``path``, with ``run.step`` as its ``step``.
@@ -188,11 +209,12 @@ class Run:
         is said once, never raised.
         """
         try:
+            self._collect()
             remark = self._checkpoints.saved(step, path, look_at(self._monitors))
             if remark is not None:
                 self._announcer.say_once("saved step", remark)
         except Exception as fault:  # noqa: BLE001 -- telling of a checkpoint must not end a training
-            self._announcer.say_once("saved", f"run.saved failed and will be ignored where it does: {fault!r}")
+            self._tell_fault(fault, "run.saved failed and will be ignored where it does")
 
     def may_delete(self, path: str | os.PathLike[str]) -> bool:
         """Whether a rotation may delete this checkpoint: not the newest clean one, until a newer one is known to be.
@@ -200,29 +222,54 @@ class Run:
         Ask right before deleting: what may be deleted counts as deleted, and is not named to anybody any more.
         """
         try:
+            self._collect()
             held = None if self._sender is None else self._sender.checkpoints.newest_clean
             return self._checkpoints.may_delete(path, look_at(self._monitors), held)
         except Exception as fault:  # noqa: BLE001 -- as above; a rotation goes on as it would without us
-            self._announcer.say_once("may delete", f"run.may_delete failed and allows what it does not know: {fault!r}")
+            self._tell_fault(fault, "run.may_delete failed and allows what it does not know")
             return True
 
-    def submit(self, monitor: Monitor, frame: Frame) -> None:
+    def reserve(self, monitor: Monitor, step: int) -> LoggedValues:
+        """Give what was logged for a step whose frame follows later. Called by monitors, as ``submit`` is."""
+        logged, self._coming = self._coming, LoggedValues()
+        if self._sender is not None and not self._finished:
+            self._attempt.last_step = step
+            self._reserved.setdefault(monitor.name, deque()).append((step, logged))
+        return logged
+
+    def submit(self, monitor: Monitor | Observer, frame: Frame, reserved: LoggedValues | None = None) -> None:
         """Take a monitor's frame, with what was logged for it. Called by monitors; never blocks, never raises."""
-        if self._sender is None or self._finished:
+        sender, attempt = self._sender, self._attempt
+        if sender is None or self._finished:
             return
         try:
-            self._take(self._sender, monitor, frame)
+            attempt.monitors[monitor.name].max_norm = frame.max_norm
+            attempt.overhead = monitor.overhead
+            if reserved is None:
+                attempt.last_step = frame.step
+            self._summary.count(frame)
+            if frame.step == self._first_step and attempt.resumed_from_step is not None:
+                frame.flags |= FLAG_SEAM
+            logged = reserved
+            if reserved is not None:
+                self._forget_reserved(monitor.name, frame.step)
+            elif self._coming:
+                logged, self._coming = self._coming, LoggedValues()
+            if attempt.rank != 0 and not monitor.is_sharded:
+                frame.non_finite = None  # counted in the gradients that all ranks share: rank 0 tells of them
+            sender.submit(monitor.name, frame, logged)  # of another rank than 0, its store keeps little: OwnDifferences
         except Exception as fault:  # noqa: BLE001 -- as above
-            self._announcer.say_once("submit", f"a fault in gradvitals, training goes on without it: {fault!r}")
+            self._tell_fault(fault)
 
     @contextmanager
     def pause(self, reason: str = "") -> Iterator[None]:
         """Declare a stretch without steps, an evaluation say, so that nobody takes it for a hang."""
-        self._set_state("paused")
+        self._guarded(self._collect)
+        self._guarded(self._set_state, "paused")
         try:
             yield
         finally:
-            self._set_state("running")
+            self._guarded(self._set_state, "running")
 
     def finish(self) -> None:
         """End the run: deliver what is left, for a few seconds at most, and say how it went. Later steps still clip."""
@@ -239,8 +286,7 @@ class Run:
         else:
             self._finish("failed", kind.__name__, FINISH_SECONDS)
 
-    def _name_monitor(self, name: str | None, model: nn.Module, optimizer: optim.Optimizer) -> tuple[str, int]:
-        """The name of a new monitor, and the number of its first step."""
+    def _name_monitor(self, name: str | None) -> str:
         if self._finished:
             raise ConfigurationError("this run is finished; watch needs a new one from gradvitals.init")
         if name is None:
@@ -249,13 +295,24 @@ class Run:
         name = clean_name("name", name)
         if len(name) > MONITOR_NAME_CHARACTERS:
             raise ConfigurationError(f"name has {len(name)} characters, at most {MONITOR_NAME_CHARACTERS} are kept")
+        return name
+
+    def _first_step_of(self, name: str, model: nn.Module, optimizer: optim.Optimizer) -> int:
+        """The number of a new monitor's first step: it may continue the one of that name."""
         former = self._monitors.get(name)
         if former is None:
-            return name, self._first_step
-        if not former.is_continued_by(model, optimizer):
+            return self._first_step
+        if isinstance(former, Observer) or not former.is_continued_by(model, optimizer):
             raise ConfigurationError(f"name is {name!r}, which another monitor of this run has already")
+        former.drain()
         former.stop_recording()  # it still clips, should its optimizer be used again
-        return name, former.step
+        return former.step
+
+    def _add_monitor(self, monitor: Monitor | Observer, strategy: str | None) -> WatchedFacts:
+        self._monitors[monitor.name] = monitor
+        facts = WatchedFacts(monitor.optimizer_name, monitor.norm_type, monitor.clip_value, monitor.max_norm, strategy)
+        self._attempt.monitors = {**self._attempt.monitors, monitor.name: facts}
+        return facts
 
     def _log(self, values: dict[str, object], step: int | None) -> None:
         logged = LoggedValues()
@@ -277,24 +334,25 @@ class Run:
 
     def _amend(self, steps: Mapping[str, int], logged: LoggedValues) -> bool:
         """Add to the first of these monitors' steps that is still held: the first monitor's steps are the run's."""
+        for name, step in steps.items():
+            for reserved_step, reserved in self._reserved.get(name, ()):
+                if reserved_step == step:
+                    reserved.merge(logged)
+                    return True
         sender = self._sender
         return sender is not None and any(sender.amend(name, step, logged) for name, step in steps.items())
 
-    def _take(self, sender: Sender, monitor: Monitor, frame: Frame) -> None:
-        attempt = self._attempt
-        attempt.monitors[monitor.name].max_norm = frame.max_norm
-        attempt.overhead = monitor.overhead
-        attempt.last_step = frame.step
-        self._summary.count(frame)
-        if frame.step == self._first_step and attempt.resumed_from_step is not None:
-            frame.flags |= FLAG_SEAM
-        if attempt.rank != 0:
-            self._coming = LoggedValues()
-            return  # rank 0 ships the frames, the others their heartbeat
-        logged = None
-        if self._coming:
-            logged, self._coming = self._coming, LoggedValues()
-        sender.submit(monitor.name, frame, logged)
+    def _forget_reserved(self, name: str, step: int) -> None:
+        """The frame of ``step`` has come; one before it that has not is lost."""
+        reserved = self._reserved.get(name)
+        while reserved and reserved[0][0] <= step:
+            reserved.popleft()
+
+    def _collect(self) -> None:
+        """Take the frames that have come from a device since the last step: between steps nobody else does."""
+        for monitor in self._monitors.values():
+            if not isinstance(monitor, Observer):
+                monitor.collect()
 
     def _tell_checkpoint(self, path: str, checkpoint: Checkpoint | None) -> None:
         """Rank 0 speaks for all of them, as with frames."""
@@ -308,11 +366,14 @@ class Run:
 
     def _finish(self, state: str, exception: str | None, timeout_seconds: float) -> None:
         if not self._finished:
-            self._end(state, exception)
-            self._wait(timeout_seconds)
+            self._guarded(self._end, state, exception)
+            self._guarded(self._wait, timeout_seconds)
 
     def _end(self, state: str, exception: str | None) -> None:
         """Take nothing more, and have the sender deliver what is left."""
+        for monitor in self._monitors.values():
+            if not isinstance(monitor, Observer):
+                monitor.drain()
         self._finished = True
         _open_runs.discard(self)
         for monitor in self._monitors.values():
@@ -330,6 +391,20 @@ class Run:
         if self._sender is not None:
             self._sender.close(timeout_seconds)
             self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
+
+    def _guarded(self, part: Callable[..., None], *arguments: object) -> None:
+        """Call a part of ours; a fault in it is told and goes no further."""
+        try:
+            part(*arguments)
+        except Exception as fault:  # noqa: BLE001 -- as above
+            self._tell_fault(fault)
+
+    def _tell_fault(self, fault: Exception, line: str = "a fault in gradvitals, training goes on without it") -> None:
+        """Each line once, and each fault once."""
+        with suppress(Exception):  # telling may be what has failed
+            if line not in self._faults_told:
+                self._faults_told.add(line)
+                self._announcer.say_once(repr(fault), f"{line}: {fault!r}")
 
     def _abandon(self) -> None:
         """In a forked child: clip, but send and print nothing, and let another run watch the optimizers."""
@@ -350,9 +425,9 @@ def close_open_runs(state: str, exception: str | None, timeout_seconds: float) -
     deadline = time.monotonic() + timeout_seconds
     runs = list(_open_runs)
     for run in runs:  # all of them before any wait, since one may hang
-        run._end(state, exception)
+        run._guarded(run._end, state, exception)
     for run in runs:
-        run._wait(max(deadline - time.monotonic(), 0.0))
+        run._guarded(run._wait, max(deadline - time.monotonic(), 0.0))
 
 
 def _abandon_open_runs() -> None:
