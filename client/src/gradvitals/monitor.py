@@ -28,7 +28,7 @@ from gradvitals.clipping import (
     choose_strategy,
     untouched_below,
 )
-from gradvitals.distributed import local_gradients, rescue_shards_, sharded_norms, whole_gradients
+from gradvitals.distributed import measure_shards_, rescue_shards_
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
 from gradvitals.frames import Frame, Layout
 from gradvitals.fused_step import FusedStep
@@ -121,6 +121,7 @@ class Monitor:
         self._number = SingleNumber()
         self._present = -1  # how many parameters had a gradient at the last step
         self._was_finite = True
+        self._global_norm: Tensor | float = math.nan
         self._keeps, self._raises = on_non_finite == "keep", on_non_finite == "raise"
         self._set_aside = SetAside()
         self._overdue: NonFiniteGradientError | None = None  # what the policy decided too late for its step
@@ -181,6 +182,11 @@ class Monitor:
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
             self._tell_fault(fault)
             return None
+
+    @property
+    def global_norm(self) -> Tensor | float:
+        """The newest step's norm before clipping, on the device where it was measured, 0-d; NaN before the first."""
+        return self._global_norm
 
     @property
     def overhead(self) -> float:
@@ -281,7 +287,8 @@ class Monitor:
             gradients, places, norms = self._measure()
             if scale is not None:
                 norms = norms.divided_by(scale)
-            known, global_norm = norms, norms.global_norm
+            known = norms
+            self._global_norm = global_norm = norms.global_norm
             action, counts, untouched = Action.STEP, None, False
             if self._was_finite and isinstance(global_norm, float) and global_norm < math.inf:
                 self._policy.last_healthy_step = step
@@ -389,14 +396,9 @@ class Monitor:
                 watched.uniform = False
         with self._no_grad:
             if watched.sharded:
-                return self._measure_shards(watched)
+                held, norms = measure_shards_(watched.parameters, self.norm_type, self._tell_fault)
+                return held, None, norms
             return gradients, places, gradient_norms(gradients, self.norm_type)
-
-    def _measure_shards(self, watched: WatchedParameters) -> tuple[list[Tensor], None, GradientNorms]:
-        """What this rank holds of all gradients, and the norms of the whole ones, the same on every rank."""
-        gradients = whole_gradients(watched.parameters)
-        norms = sharded_norms(gradients, self.norm_type, watched.parameters, self._tell_fault)
-        return local_gradients(watched.parameters, gradients), None, norms
 
     def _watch_anew(self) -> WatchedParameters:
         self._watched = WatchedParameters(self._model, self._optimizer, self._selection)

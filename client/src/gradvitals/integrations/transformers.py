@@ -40,8 +40,7 @@ class GradvitalsCallback(TrainerCallback):
     def __init__(self, trainer: Trainer, run: Run | None = None, **options: Any) -> None:
         self._trainer = trainer
         self._training = FrameworkRun(run, options)
-        # What the Trainer logs, by .item(), after the step in which it was measured.
-        self._grad_norm = torch.full((), torch.nan, dtype=torch.float64)
+        self._grad_norm = torch.full((), torch.nan)
 
     @property
     def run(self) -> Run | None:
@@ -61,6 +60,11 @@ class GradvitalsCallback(TrainerCallback):
         model, optimizer = kwargs["model"], kwargs["optimizer"]
         limits = {"max_norm": args.max_grad_norm} if args.max_grad_norm > 0 else {}
         run = self._training.begin(state.global_step)
+        # What the Trainer logs, by .item(), after the step in which it was measured. On a device nothing waits for it.
+        device = next(model.parameters()).device
+        self._grad_norm = torch.full(
+            (), torch.nan, dtype=torch.float64 if device.type == "cpu" else None, device=device
+        )
         try:
             scaler = getattr(optimizer, "scaler", None)
             self._training.watch(model, optimizer, scaler=scaler, limits=limits)
@@ -71,8 +75,7 @@ class GradvitalsCallback(TrainerCallback):
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Have the norm of this step logged, if it is logged."""
-        newest = None if self.monitor is None else self.monitor.last
-        self._grad_norm.fill_(torch.nan if newest is None else newest["global_norm"])
+        self._grad_norm.copy_(torch.as_tensor(torch.nan if self.monitor is None else self.monitor.global_norm))
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         """An evaluation goes on: no steps for a while."""
