@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from gradvitals import ConfigurationError
+from gradvitals import ConfigurationError, MemoryTransport, init
 from gradvitals.checkpoints import Checkpoint, CheckpointOutbox, Checkpoints, Seen, look_at, place_of
 
 CLOCK = 1790000000.0
@@ -254,3 +256,34 @@ class TestLooking:
         monitor = FakeMonitor()
         monitor.last = None
         assert look_at({"main": monitor})["main"].newest is None
+
+
+class TestWhatWatchedStepsSay:
+    """Six steps, the gradient of step 4 is NaN, and a checkpoint is saved after each."""
+
+    @staticmethod
+    def train(run, on_non_finite: str) -> None:
+        model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        run.watch(model, optimizer, max_norm=1.0, on_non_finite=on_non_finite)
+        for step in range(6):
+            optimizer.zero_grad()
+            loss = model(torch.ones(1, 2)).sum()
+            (loss * math.nan if step == 4 else loss).backward()
+            optimizer.step()
+            run.saved(run.step, f"/checkpoints/{run.step}.pt")
+
+    @pytest.mark.parametrize(("on_non_finite", "spoiled"), [("keep", [5, 6]), ("skip", [])])
+    def test_a_step_that_was_made_with_a_nan_spoils_what_is_saved_after_it(self, on_non_finite, spoiled):
+        transport = MemoryTransport()
+        run = init(url=transport)
+        self.train(run, on_non_finite)
+        run.finish()
+        verdicts = {step: transport.checkpoints[f"/checkpoints/{step}.pt"]["clean"] for step in range(1, 7)}
+        assert verdicts == {step: step not in spoiled for step in range(1, 7)}
+
+    @pytest.mark.parametrize(("on_non_finite", "spared"), [("keep", 4), ("skip", 6)])
+    def test_a_rotation_spares_the_newest_one_before_it(self, on_non_finite, spared):
+        run = init(mode="disabled")
+        self.train(run, on_non_finite)
+        assert [step for step in range(1, 7) if not run.may_delete(f"/checkpoints/{step}.pt")] == [spared]

@@ -35,6 +35,10 @@ class Watched(Protocol):
     def last(self) -> dict[str, Any] | None:
         """The newest frame that was read."""
 
+    @property
+    def spoiled_at(self) -> int | None:
+        """The first step that was made with a gradient that was not finite, as far as was read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -225,10 +229,7 @@ def _steps_held(said: int, made: int) -> int:
 
 def _look_at(monitor: Watched) -> Seen:
     newest = monitor.last
-    known = newest is not None and hasattr(monitor, "spoiled_at")
-    return Seen(
-        monitor.step, newest["step"] if newest is not None and known else None, getattr(monitor, "spoiled_at", None)
-    )
+    return Seen(monitor.step, None if newest is None else newest["step"], monitor.spoiled_at)
 
 
 def _judge(steps: int, seen: Seen | None) -> bool | None:

@@ -184,6 +184,11 @@ class Monitor:
             return None
 
     @property
+    def spoiled_at(self) -> int | None:
+        """The first step that was made with a gradient that was not finite: no weights after it are clean."""
+        return self._recorder.spoiled_at
+
+    @property
     def global_norm(self) -> Tensor | float:
         """The newest step's norm before clipping, on the device where it was measured, 0-d; NaN before the first."""
         return self._global_norm

@@ -64,6 +64,7 @@ class Recorder:
         self._frames = 0
         self._in_flight: InFlight | None = None  # made when norms are on a device for the first time
         self.last: Frame | None = None
+        self.spoiled_at: int | None = None  # the first step that was made with a gradient that was not finite
 
     def record(
         self,
@@ -107,6 +108,8 @@ class Recorder:
         flags = 0 if global_norm < math.inf else FLAG_NON_FINITE
         if skipped:
             flags |= FLAG_SKIPPED_STEP
+        elif flags and self.spoiled_at is None:
+            self.spoiled_at = step
         if self._scaled_norms is not None:
             self._look_for_a_scale(self._scaled_norms, global_norm)
         limit = self._already_clipped.observe(global_norm)
