@@ -64,30 +64,7 @@ def is_sharded(tensor: Tensor | None) -> TypeGuard[Any]:
 @torch.no_grad()
 def local_tensors(tensors: Iterable[Tensor]) -> list[Tensor]:
     """What this rank holds of each, in the same memory: multiplied by one factor on all ranks, so is the whole."""
-    return [_local(tensor) for tensor in tensors]
-
-
-@torch.no_grad()
-def whole_gradients(parameters: Iterable[Tensor]) -> list[Tensor | None]:
-    """The gradients of parameters. One that is still to be added up over ranks is first, for the optimizer as well.
-
-    Torch would do that at each use of such a gradient: in its clip, and in the optimizer once or more.
-    """
-    gradients = []
-    for parameter in parameters:
-        gradient = parameter.grad
-        if is_sharded(gradient) and any(placement.is_partial() for placement in gradient.placements):
-            gradient = parameter.grad = _added_up(gradient)
-        gradients.append(gradient)
-    return gradients
-
-
-def local_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
-    """What this rank holds of each gradient; an empty tensor for one that it does not have."""
-    return [
-        torch.empty(0, dtype=parameter.dtype, device=parameter.device) if gradient is None else _local(gradient)
-        for parameter, gradient in zip(parameters, gradients, strict=True)
-    ]
+    return [_local(tensor) if is_sharded(tensor) else tensor for tensor in tensors]
 
 
 @torch.no_grad()
@@ -105,15 +82,27 @@ def sharded_norms(
     In a p-norm the p-th powers must fit a double: those of the 1- and 2-norms of single precision always do. Where
     measuring fails on this rank, ``on_fault`` is told, and torch's own norm takes its place.
     """
-    p = as_norm_type(norm_type)
-    likely = gradients if parameters is None else parameters
-    reductions = tuple(_reductions(likely, gradients))
-    norms = _measure([_measurable(gradient) for gradient in gradients], p, on_fault)
-    if not reductions:
-        return norms
-    # Without a gradient this rank would have numbers where the others have tensors, and then go another way than they.
-    on_host = norms.on_host and all(tensor is None or tensor.device.type == "cpu" for tensor in likely)
-    return _reduce(norms, reductions, on_host=on_host)
+    survey = _Survey()
+    held = [
+        survey.hold(place, gradient, gradient if parameters is None else parameters[place])
+        for place, gradient in enumerate(gradients)
+    ]
+    return _whole_norms(survey, held, gradients if parameters is None else parameters, norm_type, on_fault)
+
+
+@torch.no_grad()
+def measure_shards_(
+    parameters: Sequence[Tensor], norm_type: float, on_fault: Callable[[Exception], None] = lambda fault: None
+) -> tuple[list[Tensor], GradientNorms]:
+    """What this rank holds of the gradients of ``parameters``, an empty tensor where there is none, and their norms.
+
+    A gradient that is still to be added up over ranks is, for the optimizer as well. Torch would do that at each use of
+    it: in its clip, and in the optimizer once or more.
+    """
+    survey = _Survey()
+    held = [survey.hold(place, parameter.grad, parameter, keep=True) for place, parameter in enumerate(parameters)]
+    norms = _whole_norms(survey, held, parameters, norm_type, on_fault)
+    return [_nothing(parameters[place]) if part is None else part for place, part in enumerate(held)], norms
 
 
 @torch.no_grad()
@@ -125,12 +114,65 @@ def rescue_shards_(
     Without norms the other ranks still wait for this one to measure; with them they are past that, so that torch's own
     clip, which measures, would wait for them for ever.
     """
-    gradients = [parameter.grad for parameter in parameters]
     if norms is None:
-        norms = sharded_norms(gradients, norm_type, parameters)
+        _, norms = measure_shards_(parameters, norm_type)
     coefficient = (max_norm / (torch.as_tensor(norms.global_norm) + EPSILON)).clamp(max=1.0)
-    for gradient in local_gradients(parameters, gradients):
+    for gradient in local_tensors(parameter.grad for parameter in parameters if parameter.grad is not None):
         gradient.mul_(coefficient.to(gradient.device, gradient.dtype))
+
+
+@dataclass(slots=True)
+class _Spread:
+    """What is to be done for all tensors that are spread over the ranks in one way."""
+
+    reductions: list[_Reduction]
+    partial: bool  # still to be added up over some dimension
+
+
+class _Survey:
+    """Finds out which all-reduces make the norms whole, in an order that is the same on every rank."""
+
+    def __init__(self) -> None:
+        module = _dtensor_module()
+        self._dtensor: Any = None if module is None else module.DTensor
+        self._by_group: dict[str, _Reduction] = {}
+        self._known: dict[tuple[int, Any], _Spread] = {}
+
+    @property
+    def reductions(self) -> tuple[_Reduction, ...]:
+        return tuple(self._by_group.values())
+
+    def hold(self, place: int, gradient: Tensor | None, likely: Any, *, keep: bool = False) -> Tensor | None:
+        """What this rank holds of a gradient; ``likely`` is spread as it would be, where this rank has none.
+
+        With ``keep``, a gradient that has been added up takes its place on ``likely``, its parameter.
+        """
+        tensor: Any = likely if gradient is None else gradient
+        if self._dtensor is None or not isinstance(tensor, self._dtensor):
+            return gradient
+        mesh, placements = tensor.device_mesh, tensor.placements
+        spread = self._known.get((id(mesh), placements))
+        if spread is None:
+            spread = self._known[id(mesh), placements] = self._spread(mesh, placements)
+        for reduction in spread.reductions:
+            reduction.sharded.append(place)
+        if gradient is None:
+            return None
+        if spread.partial:
+            gradient = _added_up(gradient)
+            if keep:
+                likely.grad = gradient
+        return _local(gradient)
+
+    def _spread(self, mesh: Any, placements: Sequence[Any]) -> _Spread:
+        spread = _Spread([], any(placement.is_partial() for placement in placements))
+        for dim, placement in enumerate(placements):
+            # What is still to be added up over a dimension will be before it is measured, and is replicated then.
+            if not (placement.is_replicate() or placement.is_partial()):
+                group = mesh.get_group(dim)
+                reduction = self._by_group.setdefault(group.group_name, _Reduction(group, mesh.device_type))
+                spread.reductions.append(reduction)
+        return spread
 
 
 def _dtensor_module() -> Any:
@@ -138,42 +180,10 @@ def _dtensor_module() -> Any:
     return next((sys.modules[name] for name in DTENSOR_MODULES if hasattr(sys.modules.get(name), "DTensor")), None)
 
 
-def _local(tensor: Tensor) -> Tensor:
-    if not is_sharded(tensor):
-        return tensor
+def _local(tensor: Any) -> Tensor:
     local: Tensor = tensor.to_local()
     # What a collective is still writing has a wait; what an optimizer and a clip see otherwise is a plain tensor.
     return local.wait() if type(local) is not Tensor and hasattr(local, "wait") else local
-
-
-def _reductions(likely: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> list[_Reduction]:
-    """The all-reduces that make the norms whole, in an order that is the same on every rank."""
-    by_name: dict[str, _Reduction] = {}
-    known: dict[tuple[int, Any], list[_Reduction]] = {}
-    for place, (parameter, gradient) in enumerate(zip(likely, gradients, strict=True)):
-        tensor = parameter if gradient is None else gradient
-        if not is_sharded(tensor):
-            continue
-        mesh, placements = tensor.device_mesh, tensor.placements
-        of_tensor = known.get((id(mesh), placements))
-        if of_tensor is None:
-            of_tensor = known[id(mesh), placements] = []
-            for dim, placement in enumerate(placements):
-                # What is still to be added up over a dimension will be before it is measured, and is replicated then.
-                if not (placement.is_replicate() or placement.is_partial()):
-                    group = mesh.get_group(dim)
-                    of_tensor.append(by_name.setdefault(group.group_name, _Reduction(group, mesh.device_type)))
-        for reduction in of_tensor:
-            reduction.sharded.append(place)
-    return list(by_name.values())
-
-
-def _measurable(gradient: Tensor | None) -> Tensor | None:
-    """What this rank holds of a gradient, once that is nothing that has still to be added up over ranks."""
-    if not is_sharded(gradient):
-        return gradient
-    partial = any(placement.is_partial() for placement in gradient.placements)
-    return _local(_added_up(gradient) if partial else gradient)
 
 
 def _added_up(gradient: Any) -> Any:
@@ -182,6 +192,25 @@ def _added_up(gradient: Any) -> Any:
     return gradient.redistribute(
         placements=[replicate if placement.is_partial() else placement for placement in gradient.placements]
     )
+
+
+def _nothing(parameter: Tensor) -> Tensor:
+    return torch.empty(0, dtype=parameter.dtype, device=parameter.device)
+
+
+def _whole_norms(
+    survey: _Survey,
+    held: Sequence[Tensor | None],
+    likely: Sequence[Tensor | None],
+    norm_type: float,
+    on_fault: Callable[[Exception], None],
+) -> GradientNorms:
+    norms = _measure(held, as_norm_type(norm_type), on_fault)
+    if not survey.reductions:
+        return norms
+    # Without a gradient this rank would have numbers where the others have tensors, and then go another way than they.
+    on_host = norms.on_host and all(tensor is None or tensor.device.type == "cpu" for tensor in likely)
+    return _reduce(norms, survey.reductions, on_host=on_host)
 
 
 def _measure(gradients: Sequence[Tensor | None], p: float, on_fault: Callable[[Exception], None]) -> GradientNorms:

@@ -361,10 +361,10 @@ class Monitor:
     def _scaler_skipped(self, loss_scale: Tensor | float) -> None:
         """A GradScaler has not called the optimizer, since the gradients overflowed: a frame all the same."""
         try:
-            if self.recording:
-                with self._no_grad:
-                    gradients, places, norms = self._measure()
-                    _, counts = self._inspect(gradients, places, norms)
+            if self.recording or self._watched.sharded:  # all ranks measure, or none
+                gradients, places, norms = self._measure()
+                _, counts = self._inspect(gradients, places, norms)
+                if self.recording:
                     self._recorder.record(
                         self.step,
                         norms,
