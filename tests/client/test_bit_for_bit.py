@@ -123,8 +123,9 @@ def assert_same(ours: list[torch.Tensor], torchs: list[torch.Tensor]) -> None:
 
 
 class TestBitForBit:
-    @pytest.mark.parametrize("form", [{"foreach": True}, {"foreach": False}], ids=["foreach", "loop"])
-    @pytest.mark.parametrize("kind", [Recurrent, Deep])
+    @pytest.mark.parametrize(
+        ("kind", "form"), [(Recurrent, {"foreach": True}), (Deep, {"foreach": False})], ids=["foreach", "loop"]
+    )
     @EVERY_OPTIMIZER
     @EVERY_LIMIT
     def test_for_every_optimizer_and_limit(self, make, kind, form, max_norm, clipped):
