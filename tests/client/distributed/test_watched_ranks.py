@@ -126,6 +126,27 @@ class TestNotFiniteOnOneRank:
         assert counts == [None, None, [(down_weight, 1, 0)], None]
 
 
+class TestScaler:
+    """A loss scale of 1,024, and at step 1 an overflow in the part of one gradient that rank 2 holds."""
+
+    @pytest.mark.parametrize("case", ["scaler", "scaler, fused"])
+    def test_norms_are_those_without_it_on_every_rank(self, case, ranks):
+        expected, *_ = train(alone())["frames"][0]
+        assert [rank[case]["frames"][0][0] for rank in ranks] == [pytest.approx(expected, rel=1e-5)] * 4
+
+    @pytest.mark.parametrize("case", ["scaler", "scaler, fused"])
+    def test_a_step_that_it_skips_is_a_frame_on_every_rank(self, case, ranks):
+        for rank in ranks:
+            assert [(flags, scale) for _, _, flags, scale in rank[case]["frames"]] == [
+                (0, 1024.0),
+                (SKIPPED, 1024.0),
+                (0, 512.0),
+            ]
+
+    def test_the_rank_that_overflowed_counts_it(self, ranks):
+        assert [rank["scaler"]["counts"][1] for rank in ranks] == [None, None, [(4, 0, 1)], None]
+
+
 class TestAFaultOfOursOnOneRank:
     """The other ranks neither wait for ever nor clip otherwise."""
 

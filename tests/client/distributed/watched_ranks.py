@@ -52,6 +52,8 @@ def find(rank: int, line: DeviceMesh, square: DeviceMesh) -> dict[str, Any]:
         "skip": train(sharded(), on_non_finite="skip", mishap=plant),
         "skip a replica": train(tensor_parallel(square["tensor"]), on_non_finite="skip", mishap=plant_in_a_replica),
         "keep": train(sharded(), mishap=plant),
+        "scaler": train_scaled(sharded(), plain_sgd, plant),
+        "scaler, fused": train_scaled(sharded(), fused_adamw, plant),
         "raise": train(sharded(), on_non_finite="raise", mishap=plant),
         "fault before measuring": train(sharded(), hook=False, scaler=FailingScaler(fails=rank == BAD_RANK)),
         "fault after measuring": train(sharded(), max_norm=None, strategy=failing),
@@ -96,6 +98,27 @@ def train(
         "collectives": counted.get_total_counts(),
         "unchanged": unchanged,
         "raised": raised,
+        "lines": told.lines,
+    }
+
+
+def train_scaled(
+    training: Training, make_optimizer: Callable[[nn.Module], Optimizer], mishap: Callable[..., None]
+) -> dict[str, Any]:
+    """The same under a GradScaler, with an overflow at step 1."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    monitor, optimizer, told = watch(training, make_optimizer, max_norm=MAX_NORM, scaler=scaler)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        training.backward(step, scale=scaler.scale)
+        if step == 1:
+            mishap(training, math.inf)
+        scaler.step(optimizer)
+        scaler.update()
+    monitor.close()
+    return {
+        "frames": [(frame.global_norm, frame.clip_coefficient, frame.flags, frame.loss_scale) for frame in told.frames],
+        "counts": [frame.non_finite for frame in told.frames],
         "lines": told.lines,
     }
 
