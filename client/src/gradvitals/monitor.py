@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from gradvitals.agreement import agree_on_watching
 from gradvitals.amp import ScalerWatch
 from gradvitals.clipping import (
+    AlreadyAppliedError,
     ClipByGlobalNorm,
     ClipByValue,
     ObserveOnly,
@@ -34,7 +35,7 @@ from gradvitals.frames import Frame, Layout
 from gradvitals.fused_step import FusedStep
 from gradvitals.layers import Selection, WatchedParameters, require_watchable
 from gradvitals.non_finite import count_non_finite, first_non_finite, where_it_began
-from gradvitals.norms import FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
+from gradvitals.norms import EPSILON, FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms, uniform_norms
 from gradvitals.overhead import Overhead
 from gradvitals.policy import Action, NonFinitePolicy, SetAside
 from gradvitals.recording import DRAIN_SECONDS, FrameSink, Recorder
@@ -224,6 +225,7 @@ class Monitor:
 
     def is_continued_by(self, model: nn.Module, optimizer: Optimizer) -> bool:
         """Whether an optimizer was made anew for what this monitor watches: the same parameters, or the same layers."""
+        require_watchable(model, with_hooks(optimizer))
         theirs = WatchedParameters(model, with_hooks(optimizer), self._selection)
         ours = self._watched
         return theirs.layout == ours.layout or any(theirs.holds(parameter) for parameter in ours.parameters)
@@ -242,10 +244,8 @@ class Monitor:
 
     def close(self) -> None:
         """Take the hook off: from now on nothing of ours clips or measures."""
-        if self.recording:
-            self.drain()
-        self.recording = False
-        parts = [self._stepped]
+        parts: list[Callable[[], None]] = [self.drain] if self.recording else []
+        parts.append(self._stepped)
         if self._hook is not None:
             parts.append(self._hook.remove)
         if self._scaler is not None:
@@ -256,6 +256,7 @@ class Monitor:
             except Exception as fault:  # noqa: BLE001 -- as above; the other parts are closed all the same
                 self._tell_fault(fault)
                 self._strategy, self._untouched_below = ObserveOnly(), math.inf  # should the hook have stayed
+        self.recording = False
         if _monitors.get(id(self._optimizer)) is self:
             del _monitors[id(self._optimizer)]
 
@@ -324,7 +325,7 @@ class Monitor:
             if self._overhead.share > MUCH_OVERHEAD and self.step % LOOK_EVERY == LOOK_EVERY - 1:
                 self._tell_overhead()
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
-            self._rescue_(fault, known, done=done)
+            self._rescue_(fault, known, done=done or isinstance(fault, AlreadyAppliedError))
         if new_step:
             self.step += 1
         if self._overdue is not None:
@@ -448,13 +449,14 @@ class Monitor:
                 self._hide_gradients()
             return math.nan
         if isinstance(strategy, ClipByGlobalNorm) and isinstance(norms.global_norm, float):
+            if fused is not None and (quotient := strategy.max_norm / (norms.global_norm + EPSILON)) >= FOLDABLE:
+                self._interfered = quotient < 1.0
+                # A division in single precision: there is no use in torch's own rounding of the factor.
+                if quotient >= 1.0 or fused.tell(divisor=self._number.set(1.0 / quotient)):
+                    return min(quotient, 1.0)
             factor = strategy.factor(norms)
             if factor == 1.0:
                 return 1.0
-            if fused is not None and isinstance(factor, float) and FOLDABLE <= factor < 1.0:
-                self._interfered = True
-                if fused.tell(divisor=self._number.set(1.0 / factor)):
-                    return factor
             if self._watched.uniform and norms.clip_dtype is torch.float32 and not any(map(_REQUIRES_GRAD, gradients)):
                 # The same as below. Where nothing asks for a graph, autograd's switch would take a tenth of the time.
                 torch._foreach_mul_(gradients, self._number.set(float(factor)))
@@ -512,7 +514,8 @@ class Monitor:
 
     def _rescue_(self, fault: Exception, norms: GradientNorms | None = None, *, done: bool = False) -> None:
         """After a fault of ours: clip by torch alone what has not been clipped yet, and keep to the policy."""
-        self._tell_fault(fault)
+        with contextlib.suppress(Exception):  # telling may be what has failed
+            self._tell_fault(fault)
         if done:
             return
         try:
