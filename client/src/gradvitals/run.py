@@ -6,6 +6,7 @@ before ``finish``. The training thread owns everything in this file; the sender'
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 import time
@@ -290,8 +291,8 @@ class Run:
         if self._finished:
             raise ConfigurationError("this run is finished; watch needs a new one from gradvitals.init")
         if name is None:
-            used = len(self._monitors)
-            name = "main" if "main" not in self._monitors else f"main-{used + 1}"
+            names = itertools.chain(["main"], (f"main-{count}" for count in itertools.count(2)))
+            name = next(name for name in names if name not in self._monitors)
         name = clean_name("name", name)
         if len(name) > MONITOR_NAME_CHARACTERS:
             raise ConfigurationError(f"name has {len(name)} characters, at most {MONITOR_NAME_CHARACTERS} are kept")
@@ -305,10 +306,12 @@ class Run:
         if isinstance(former, Observer) or not former.is_continued_by(model, optimizer):
             raise ConfigurationError(f"name is {name!r}, which another monitor of this run has already")
         former.drain()
-        former.stop_recording()  # it still clips, should its optimizer be used again
         return former.step
 
     def _add_monitor(self, monitor: Monitor | Observer, strategy: str | None) -> WatchedFacts:
+        former = self._monitors.get(monitor.name)
+        if former is not None:
+            former.stop_recording()  # it still clips, should its optimizer be used again
         self._monitors[monitor.name] = monitor
         facts = WatchedFacts(monitor.optimizer_name, monitor.norm_type, monitor.clip_value, monitor.max_norm, strategy)
         self._attempt.monitors = {**self._attempt.monitors, monitor.name: facts}
