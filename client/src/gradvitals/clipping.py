@@ -40,6 +40,10 @@ class SingleNumber:
         return self._tensor
 
 
+class AlreadyAppliedError(Exception):
+    """A strategy has changed the gradients, which must not happen twice, and failed after that."""
+
+
 @runtime_checkable
 class ClipStrategy(Protocol):
     """A way to clip. ``max_norm`` is infinite where the global norm is not limited."""
@@ -167,13 +171,21 @@ class ClipByFunction:
     def clip_(
         self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float = 1.0
     ) -> Tensor | float:
-        """Call it, and measure again what it has done."""
+        """Call it, and measure again what it has done; raises AlreadyAppliedError where only that fails."""
         self._call(gradients, norms, grad_scale)
-        return norm_after_by_before(gradients, norms, grad_scale)
+        try:
+            return norm_after_by_before(gradients, norms, grad_scale)
+        except Exception as fault:
+            raise AlreadyAppliedError(repr(fault)) from fault
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self._call(gradients, gradient_norms(gradients).divided_by(grad_scale), grad_scale)
+        for gradient in gradients:
+            gradient.div_(grad_scale)
+        norms = [float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) for gradient in gradients]
+        self.function(gradients, GradientNorms(norms, math.hypot(*norms), 2.0))
+        for gradient in gradients:
+            gradient.mul_(grad_scale)
 
     def _call(self, gradients: Sequence[Tensor], norms: GradientNorms, grad_scale: Tensor | float) -> None:
         """With gradients that are those of the loss: a limit of the user's knows nothing of a loss scale."""

@@ -64,9 +64,14 @@ class FusedStep:
         if not self._told:
             return
         told, self._told = self._told, []
-        for name, ours, before in told:
-            if vars(self._optimizer).get(name) is ours:
-                put_attribute(self._optimizer, name, before)
+        attributes = vars(self._optimizer)
+        for name, ours, before in told:  # calls nothing of ours: whatever has failed, this is what tidies up
+            if attributes.get(name) is not ours:
+                continue
+            if before is ABSENT:
+                delattr(self._optimizer, name)
+            else:
+                setattr(self._optimizer, name, before)
 
     def skips_cleanly(self) -> bool:
         """Whether a step that ``found_inf`` skips leaves the optimizer as if it had not been called.
