@@ -226,7 +226,6 @@ class Monitor:
     def is_continued_by(self, model: nn.Module, optimizer: Optimizer) -> bool:
         """Whether an optimizer was made anew for what this monitor watches: the same parameters, or the same layers."""
         require_watchable(model, with_hooks(optimizer))
-        require_watchable(model, with_hooks(optimizer))
         theirs = WatchedParameters(model, with_hooks(optimizer), self._selection)
         ours = self._watched
         return theirs.layout == ours.layout or any(theirs.holds(parameter) for parameter in ours.parameters)
