@@ -68,6 +68,18 @@ class TestChangingParameters:
         dtype = str(loop.model.first.weight.dtype).removeprefix("torch.")
         assert [layer.dtype for layer in loop.frame.layout.layers] == [dtype, dtype]
 
+    @pytest.mark.parametrize("convert", [nn.Module.double, nn.Module.bfloat16])
+    def test_so_has_one_of_many_equal_layers(self, convert):
+        loop = Loop(model=nn.ModuleList([nn.Linear(2, 2, bias=False) for _ in range(25)]), max_norm=1.0)
+        for _ in range(2):
+            for layer in loop.model:
+                layer.weight.grad = torch.full_like(layer.weight, 3.0)
+            loop.optimizer.step()
+            assert loop.frame.layer_norms.tolist() == [6.0] * 25
+            assert loop.frame.global_norm == 30.0
+            assert loop.model[24].weight.grad[0, 0].item() == pytest.approx(0.1, rel=1e-2)
+            convert(loop.model)
+
     def test_one_that_is_converted_in_part_is_clipped_at_once_too(self):
         loop = Loop(max_norm=1.0)
         loop.step()
@@ -191,6 +203,20 @@ class TestShapes:
         loop.optimizer.step()
         assert loop.frame.global_norm == 5.0
         assert model.wave.grad.item() == pytest.approx(0.6 + 0.8j)
+
+    @pytest.mark.parametrize(("elements", "copies"), [(1, 1), (1, 20), (PLAIN + 1, 1)])
+    def test_gradients_that_are_part_of_a_graph_are_clipped_like_others(self, elements, copies):
+        # As a gradient penalty makes them, with create_graph.
+        model = nn.ParameterList([nn.Parameter(torch.full((elements,), 3.0)) for _ in range(copies)])
+        loop = Loop(model=model, max_norm=1.0)
+        loss = sum(weight.square().sum() / 2 for weight in model)
+        for weight, gradient in zip(model, torch.autograd.grad(loss, list(model), create_graph=True), strict=True):
+            weight.grad = gradient
+        assert model[0].grad.requires_grad
+        loop.optimizer.step()
+        assert loop.frame.layer_norms.tolist() == pytest.approx([3 * elements**0.5] * copies)
+        assert model[0].grad[0].item() == pytest.approx(1 / (elements * copies) ** 0.5)
+        assert loop.told_of == []
 
     def test_several_dtypes_in_one_optimizer(self):
         model = ThreeAndFour()

@@ -46,3 +46,10 @@ def test_a_run_without_steps():
 )  # fmt: skip
 def test_a_watched_optimizer_is_told_with_its_limit(max_norm, clip_value, line):
     assert describe_watch("main", 2, WatchedFacts("SGD", 2.0, clip_value, max_norm)) == line
+
+
+def test_another_way_to_clip_is_told_by_its_name():
+    facts = WatchedFacts("SGD", 2.0, None, math.inf, "ClipByLayerNorm")
+    line = describe_watch("main", 2, facts)
+    assert line.startswith("clipping 2 layers of main (SGD) by ClipByLayerNorm: remove your own clipping, or this one")
+    assert line.endswith("by leaving out strategy")
