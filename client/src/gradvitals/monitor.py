@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradvitals.agreement import agree_on_watching
+from gradvitals.agreement import agree_on_watching, teams_of
 from gradvitals.amp import ScalerWatch
+from gradvitals.announce import counted
 from gradvitals.clipping import (
     AlreadyAppliedError,
     ClipByGlobalNorm,
@@ -95,13 +96,13 @@ class Monitor:
         self._watched = WatchedParameters(model, optimizer, self._selection)
         if not self._watched.layout.layers:
             raise ConfigurationError("include and exclude leave no layer to measure")
-        if self._watched.sharded:
-            settings = (
-                f"{type(self._strategy).__name__} with max_norm={max_norm}, clip_value={clip_value}, "
-                f"norm_type={norm_type}, on_non_finite={on_non_finite!r}, hook={hook} "
-                f"and the layers {self._watched.layout.layout_id}"
-            )
-            agree_on_watching(self._watched.parameters, settings, tell)
+        teams = teams_of(model, self._watched.parameters, clips=not isinstance(self._strategy, ObserveOnly))
+        settings = (
+            f"{type(self._strategy).__name__} with max_norm={max_norm}, clip_value={clip_value}, "
+            f"norm_type={norm_type}, on_non_finite={on_non_finite!r}, hook={hook} "
+            f"and the layers {self._watched.layout.layout_id}"
+        )
+        agree_on_watching(teams, settings, tell)
         self._policy = NonFinitePolicy(on_non_finite)
         self._scaler: ScalerWatch | None = None
         if scaler is not None and getattr(scaler, "is_enabled", lambda: True)():
@@ -553,8 +554,8 @@ class Monitor:
     def _tell_overhead(self) -> None:
         self._tell_once(
             "overhead",
-            f"clipping and measuring {len(self.layout.layers)} layers take {100 * self._overhead.share:.1f} % of the "
-            f"time of {self.name}'s steps; group_by='layers.*' takes several layers as one, include= takes only some",
+            f"clipping and measuring {counted(len(self.layout.layers), 'layer')} takes {100 * self._overhead.share:.1f} % "
+            f"of the time of {self.name}'s steps; with many layers, include= or group_by= measures fewer of them",
         )
 
     def _guarded(self, action: Callable[[], None]) -> None:
