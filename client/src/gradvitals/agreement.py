@@ -1,8 +1,9 @@
-"""See to it, when a sharded model is watched, that every rank which holds a part of it watches it in the same way.
+"""See to it, when a model is watched that several ranks train together, that all of them watch it in the same way.
 
-From then on the ranks meet at every step: one that does not come would leave the others waiting for ever, and one that
-clips at another limit would tear the model apart. Both mistakes are told here, in words, on all ranks alike. They speak
-through the process group's store, since a collective would itself wait for the one that does not come.
+Of a sharded model the ranks meet at every step: one that does not come would leave the others waiting for ever. Under
+DDP, one that does not clip, or at another limit, has other weights from then on, and nobody notices. Such mistakes are
+told here, in words, on all ranks alike. They speak through the process group's store, since a collective would itself
+wait for the one that does not come.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradvitals.distributed import is_sharded
 from gradvitals.errors import ConfigurationError
@@ -26,18 +27,28 @@ AGREED = "agreed"
 _meetings: defaultdict[tuple[int, ...], Iterator[int]] = defaultdict(itertools.count)  # of these ranks, how many before
 
 
+def teams_of(model: nn.Module, parameters: Iterable[Tensor], *, clips: bool) -> set[tuple[int, ...]]:
+    """The ranks that must watch together: those of each mesh, and, where gradients are clipped, those of DDP."""
+    teams = {tuple(sorted(p.device_mesh.mesh.flatten().tolist())) for p in parameters if is_sharded(p)}
+    ddp = getattr(sys.modules.get("torch.nn.parallel"), "DistributedDataParallel", ())
+    for module in model.modules() if clips else ():
+        if isinstance(module, ddp):
+            ranks = sys.modules["torch.distributed"].get_process_group_ranks(module.process_group)
+            teams.add(tuple(sorted(ranks)))
+    return {team for team in teams if len(team) > 1}
+
+
 def agree_on_watching(
-    parameters: Iterable[Tensor],
+    teams: set[tuple[int, ...]],
     settings: str,
     tell: Callable[[str], None],
     *,
     seconds_to_wait: float = SECONDS_TO_WAIT,
 ) -> None:
-    """Wait until every rank with a part of ``parameters`` is here; raises ConfigurationError where that fails.
+    """Wait until every rank of these teams is here; raises ConfigurationError where that fails.
 
-    ``settings`` is what must be the same on all of them, in words. Without sharded parameters nobody is waited for.
+    ``settings`` is what must be the same on all of them, in words. Without teams nobody is waited for.
     """
-    teams = {tuple(sorted(p.device_mesh.mesh.flatten().tolist())) for p in parameters if is_sharded(p)}
     distributed = sys.modules.get("torch.distributed")
     if not teams or distributed is None or distributed.get_backend() == "fake":  # in which one rank plays them all
         return
@@ -79,13 +90,13 @@ class _Meeting:
     def _compare(self, settings: str, tell: Callable[[str], None]) -> str | None:
         for rank in self._ranks[1:]:
             if not self._await(str(rank), min(SECONDS_TO_TELL, self._seconds)):
-                tell(f"waiting for rank {rank} to call watch: the model is sharded, so every rank must watch it")
+                tell(f"waiting for rank {rank} to call watch, which every rank must do that trains this model")
                 if not self._await(str(rank), self._seconds):
                     return self._absent(rank)
             theirs = self._store.get(f"{self._key}/{rank}").decode()
             if theirs != settings:
                 return (
-                    "every rank must watch a sharded model in the same way, "
+                    "every rank must watch the model in the same way, "
                     f"but rank {self._rank} has {settings}, and rank {rank} has {theirs}"
                 )
         return None
@@ -99,6 +110,6 @@ class _Meeting:
 
     def _absent(self, rank: int) -> str:
         return (
-            f"rank {rank} has not called watch within {self._seconds:g} s: the model is sharded, so its gradients can "
-            "only be measured by all ranks together, and each of them must call init and watch"
+            f"rank {rank} has not called watch within {self._seconds:g} s: the ranks measure and clip together, so "
+            "each of them must call init and watch"
         )

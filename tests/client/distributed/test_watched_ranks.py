@@ -87,9 +87,10 @@ class TestTraining:
             ("by layer", plain_sgd, by_layer),
             ("by function", plain_sgd, by_half),
             ("in the open", plain_sgd, by_norm),
+            ("zero redundancy", plain_sgd, by_norm),
         ],
     )
-    def test_every_way_to_clip_works_on_shards(self, case, make_optimizer, clip, ranks):
+    def test_every_way_to_clip_works_on_every_rank(self, case, make_optimizer, clip, ranks):
         expected = with_torchs_clip(make_optimizer, clip)
         for rank in ranks:
             torch.testing.assert_close(rank[case]["parameters"], expected, rtol=1e-5, atol=1e-7)
@@ -162,10 +163,14 @@ class TestAFaultOfOursOnOneRank:
 
 
 class TestAgreement:
-    def test_ranks_that_would_clip_otherwise_are_refused_on_all_of_them(self, ranks):
-        refusals = {rank["another limit"] for rank in ranks}
+    @pytest.mark.parametrize("case", ["another limit", "another limit, ddp"])
+    def test_ranks_that_would_clip_otherwise_are_refused_on_all_of_them(self, case, ranks):
+        refusals = {rank[case] for rank in ranks}
         assert len(refusals) == 1
         assert "rank 0 has ClipByGlobalNorm with max_norm=1.0" in refusals.pop()
+
+    def test_one_replica_alone_may_measure_what_all_of_them_share(self, ranks):
+        assert ranks[0]["alone, ddp"] is None
 
     def test_a_rank_that_never_watches_is_named_to_the_others(self, ranks):
         others = [rank["absent"] for rank in ranks if rank["absent"] is not None]

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from client.distributed.training import MAX_NORM, Training, fully_sharded, tensor_parallel, ways
+from client.distributed.training import MAX_NORM, Training, data_parallel, fully_sharded, tensor_parallel, ways
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.optim import SGD, AdamW, Optimizer
 
 import gradvitals
-from gradvitals.agreement import agree_on_watching
+from gradvitals.agreement import agree_on_watching, teams_of
 from gradvitals.clipping import ClipByGlobalNorm, ClipByLayerNorm
 from gradvitals.distributed import is_sharded
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
@@ -40,6 +40,7 @@ def find(rank: int, line: DeviceMesh, square: DeviceMesh) -> dict[str, Any]:
         if rank == BAD_RANK:
             training.model.get_parameter("norm.weight").grad[0] = math.nan
 
+    replicas = data_parallel(rank)
     failing = FailingClip(MAX_NORM, fails=rank == BAD_RANK)
     return {
         **{way: train(begin()) for way, begin in ways(rank, line, square).items()},
@@ -58,6 +59,9 @@ def find(rank: int, line: DeviceMesh, square: DeviceMesh) -> dict[str, Any]:
         "fault before measuring": train(sharded(), hook=False, scaler=FailingScaler(fails=rank == BAD_RANK)),
         "fault after measuring": train(sharded(), max_norm=None, strategy=failing),
         "another limit": refusal_of(lambda: watch(sharded(), plain_sgd, max_norm=2.0 if rank == BAD_RANK else 1.0)),
+        "another limit, ddp": refusal_of(lambda: watch(replicas, plain_sgd, max_norm=2.0 if rank == BAD_RANK else 1.0)),
+        "alone, ddp": refusal_of(lambda: rank != 0 or watch(replicas, plain_sgd)),
+        "zero redundancy": train(data_parallel(rank), zero_redundancy),
         "run": run(rank, sharded()),
         "absent": refusal_of(lambda: rank == BAD_RANK or wait_for_all(sharded())),  # last: it misses one
     }
@@ -205,13 +209,21 @@ def fused_adamw(model: nn.Module) -> Optimizer:
     return AdamW(model.parameters(), lr=0.05, fused=True)
 
 
+def zero_redundancy(model: nn.Module) -> Optimizer:
+    # Its module warns of torch.jit when it is imported, which in the tests' own process would be an error.
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer(model.parameters(), SGD, lr=0.5, momentum=0.9)
+
+
 def halve(gradients: Any, norms: Any) -> None:
     for gradient in gradients:
         gradient.mul_(0.5)
 
 
 def wait_for_all(training: Training) -> None:
-    agree_on_watching(training.model.parameters(), "the same", lambda line: None, seconds_to_wait=1.0)
+    teams = teams_of(training.model, training.model.parameters(), clips=True)
+    agree_on_watching(teams, "the same", lambda line: None, seconds_to_wait=1.0)
 
 
 def refusal_of(attempt: Callable[[], object]) -> str | None:
