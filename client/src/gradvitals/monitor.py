@@ -552,10 +552,11 @@ class Monitor:
         self._strategy.clip_like_torch_(parameters, 1.0 if scale is None else scale)
 
     def _tell_overhead(self) -> None:
+        layers, share = counted(len(self.layout.layers), "layer"), 100 * self._overhead.share
         self._tell_once(
             "overhead",
-            f"clipping and measuring {counted(len(self.layout.layers), 'layer')} takes {100 * self._overhead.share:.1f} % "
-            f"of the time of {self.name}'s steps; with many layers, include= or group_by= measures fewer of them",
+            f"clipping and measuring {layers} takes {share:.1f} % of the time of {self.name}'s steps; with many layers, "
+            "include= or group_by= measures fewer of them",
         )
 
     def _guarded(self, action: Callable[[], None]) -> None:
