@@ -555,8 +555,8 @@ class Monitor:
         layers, share = counted(len(self.layout.layers), "layer"), 100 * self._overhead.share
         self._tell_once(
             "overhead",
-            f"clipping and measuring {layers} takes {share:.1f} % of the time of {self.name}'s steps; with many layers, "
-            "include= or group_by= measures fewer of them",
+            f"clipping and measuring {layers} takes {share:.1f} % of the time of {self.name}'s steps; with many "
+            "layers, include= or group_by= measures fewer of them",
         )
 
     def _guarded(self, action: Callable[[], None]) -> None:
