@@ -36,6 +36,7 @@ HEARTBEAT_SECONDS = 5.0
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 30.0
 GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
+MEANWHILE = "Training goes on; frames wait in memory and are sent later"
 TELL_AGAIN_SECONDS = 600.0  # of a service that goes away again and again
 
 
@@ -173,7 +174,9 @@ class Sender:
         except DeliveryError as error:
             return self._back_off(error)
         except Exception as fault:  # noqa: BLE001 -- a defect of ours, which may be cured by what comes next
-            return self._back_off(ServiceUnavailableError(f"a fault in gradvitals: {fault!r}"), repr(fault))
+            line = f"a fault in gradvitals: {fault!r}"
+            self._announcer.say_once(repr(fault), f"{line}. {MEANWHILE}")
+            return self._back_off(ServiceUnavailableError(line), told=True)
 
     def _round(self) -> None:
         """Declare what is new, beat if it is time, and send all that is due."""
@@ -317,16 +320,16 @@ class Sender:
             newest = max((event.revision for event in answer.events), default=answer.event_revision)
             self._events_seen = max(self._events_seen, newest)
 
-    def _back_off(self, error: DeliveryError, once: str | None = None) -> float:
-        """Count a failure, tell of the first one, and say how long to wait. ``once``: told unless that was before."""
+    def _back_off(self, error: DeliveryError, *, told: bool = False) -> float:
+        """Count a failure, tell of the first one, and say how long to wait."""
         self._failures += 1
         self._problem = str(error)
         now = self._clock()
-        if self._failures == 1 and (self._told_away_at is None or now - self._told_away_at >= TELL_AGAIN_SECONDS):
+        first = self._failures == 1 and not told
+        if first and (self._told_away_at is None or now - self._told_away_at >= TELL_AGAIN_SECONDS):
             self._told_away_at = now
             self._away_was_told = True
-            line = f"{error}. Training goes on; frames wait in memory and are sent later"
-            self._announcer.say(line) if once is None else self._announcer.say_once(once, line)
+            self._announcer.say(f"{error}. {MEANWHILE}")
         if isinstance(error, ServiceUnavailableError) and error.retry_after is not None:
             return error.retry_after
         longest: float = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_RETRY_SECONDS)
