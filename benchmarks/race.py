@@ -24,7 +24,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of each round."""
+    """Seconds of each round. Two ways are compared within a round, since what slows one down slows its neighbours."""
 
     seconds: list[float]
 
@@ -36,6 +36,15 @@ class Times:
     def p20(self) -> float:
         """The 20th percentile: like the median, and less disturbed."""
         return statistics.quantiles(self.seconds, n=5)[0]
+
+    def over(self, other: Times) -> float:
+        """How many times as long this takes: the median over the rounds."""
+        return statistics.median(mine / its for mine, its in zip(self.seconds, other.seconds, strict=True))
+
+    def beyond(self, *others: Times) -> float:
+        """How many seconds more this takes than all of the others one after the other: the median over the rounds."""
+        rounds = zip(self.seconds, *(other.seconds for other in others), strict=True)
+        return float(statistics.median(mine - sum(its) for mine, *its in rounds))
 
 
 def race(ways: Mapping[str, Way], rounds: int, *, warm_up: int = 3, seed: int = 0) -> dict[str, Times]:
