@@ -278,8 +278,10 @@ class TestTorchsOwn:
     def test_they_are_not_where_torch_measures_less_well_or_otherwise(self, gradients):
         assert not gradient_norms(gradients).torchs
 
-    def test_zeros_and_tiny_gradients_are_torchs_too(self):
-        gradients = [torch.zeros(3), torch.full((3,), 1e-10)]
+    @pytest.mark.parametrize("tiny", [0.0, 1e-10, 4.5593556780489995e-17, 1e-30])
+    def test_they_are_beside_a_layer_without_gradient_or_one_that_vanishes(self, tiny):
+        gradients = [torch.full((6,), tiny), torch.full((6,), 239913615360.0), torch.full((6,), 266139402240.0)]
+        assert gradient_norms(gradients).torchs
         assert gradient_norms(gradients).torchs_global_norm() == torch.nn.utils.get_total_norm(gradients).item()
 
 

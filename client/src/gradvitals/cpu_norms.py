@@ -89,7 +89,7 @@ def cpu_norms(tensors: list[Tensor], p: float, plan: Plan | None = None) -> tupl
     if not (min(norms) > TINY and max(norms) < math.inf):  # a NaN may pass: it would stay one
         doubtful = [place for place, norm in enumerate(norms) if not TINY < norm < math.inf]
         for place, norm in zip(doubtful, _careful_norms([tensors[place] for place in doubtful]), strict=True):
-            torchs = torchs and not norm < norms[place]  # from an infinite norm torch's clip would make zeros
+            torchs = torchs and not norm < norms[place] == math.inf  # from which torch's clip would make zeros
             norms[place] = norm
     return norms, torchs
 
