@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -39,6 +40,7 @@ class Plan:
     together: tuple[tuple[int, ...], ...]  # small ones of one shape
     alone: tuple[int, ...]  # other small ones
     by_rows: tuple[int, ...]  # those for which single precision does not do
+    starts: npt.NDArray[np.intp]  # of each of these its first row among all rows
     scratch: Tensor  # what is measured together is copied here: memory that is new each time costs more than the copy
 
     @classmethod
@@ -65,7 +67,9 @@ class Plan:
             together += [tuple(places[start : start + most]) for start in range(0, len(places), most)]
         elements = max((len(places) * tensors[places[0]].numel() for places in together), default=0)
         scratch = torch.empty(elements, dtype=tensors[0].dtype if tensors else None, device="cpu")
-        return cls(tuple(together), tuple(alone), tuple(by_rows), scratch)
+        rows = [-(-tensors[place].numel() // ROW) for place in by_rows]
+        starts = np.cumsum([0, *rows[:-1]], dtype=np.intp)
+        return cls(tuple(together), tuple(alone), tuple(by_rows), starts, scratch)
 
 
 def cpu_norms(tensors: list[Tensor], p: float, plan: Plan | None = None) -> tuple[list[float], bool]:
@@ -125,23 +129,26 @@ def _norms_by_plan(tensors: list[Tensor], plan: Plan) -> list[float]:
         for place, single in zip(plan.alone, alone, strict=True):
             norms[place] = single.item()
     if plan.by_rows:
-        for place, norm in zip(plan.by_rows, _norms_by_rows([tensors[place] for place in plan.by_rows]), strict=True):
+        large = _norms_by_rows([tensors[place] for place in plan.by_rows], plan.starts)
+        for place, norm in zip(plan.by_rows, large, strict=True):
             norms[place] = norm
     return norms
 
 
-def _norms_by_rows(tensors: list[Tensor]) -> list[float]:
+def _norms_by_rows(tensors: list[Tensor], starts: npt.NDArray[np.intp]) -> list[float]:
     """2-norms of large tensors: of each row in single precision, of all rows in double precision."""
     rows: list[Tensor] = []
     for tensor in tensors:
+        if tensor.numel() % ROW == 0 and tensor.is_contiguous():
+            rows.append(_norms_of_rows(tensor.view(-1, ROW)))
+            continue
         flat = _flat(tensor)
         rest = flat.numel() % ROW
         rows.append(_norms_of_rows((flat[:-rest] if rest else flat).view(-1, ROW)))
         if rest:
             rows[-1] = torch.cat([rows[-1], _norms_of_rows(flat[-rest:].view(1, -1))])
-    starts = np.cumsum([0] + [norms.numel() for norms in rows[:-1]])
-    squares = np.add.reduceat(torch.cat(rows).numpy().astype(np.float64) ** 2, starts)
-    norms: list[float] = np.sqrt(squares).tolist()
+    squares = np.square(torch.cat(rows).numpy(), dtype=np.float64)
+    norms: list[float] = np.sqrt(np.add.reduceat(squares, starts)).tolist()
     return norms
 
 

@@ -46,6 +46,7 @@ from gradvitals.step_hook import StepHook, with_hooks
 _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()  # by id of the optimizer
 
 LOOK_EVERY = 64  # steps between two looks at what seldom changes: frozen, moved or converted parameters
+SETTLE_EVERY = 16  # steps over which the share of time is taken
 MUCH_OVERHEAD = 0.02  # share of the time that is worth a word
 _REQUIRES_GRAD = attrgetter("requires_grad")
 FOLDABLE = 1e-30  # a smaller factor has no inverse in single precision
@@ -322,9 +323,9 @@ class Monitor:
                 )
             elif new_step:
                 self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
-            self._overhead.count(began, new_step=new_step)
-            if self._overhead.share > MUCH_OVERHEAD and self.step % LOOK_EVERY == LOOK_EVERY - 1:
-                self._tell_overhead()
+            self._overhead.spent += perf_counter() - began
+            if self.step % SETTLE_EVERY == 0:
+                self._settle_overhead()
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
             self._rescue_(fault, known, done=done or isinstance(fault, AlreadyAppliedError))
         if new_step:
@@ -520,7 +521,8 @@ class Monitor:
         if done:
             return
         try:
-            self._set_aside.forget()
+            with contextlib.suppress(Exception):
+                self._set_aside.forget()
             if self._fused is not None:
                 self._fused.take_back()
             if self._watched.sharded and isinstance(self._strategy, ClipByGlobalNorm):
@@ -551,7 +553,10 @@ class Monitor:
         scale = told.get("grad_scale")
         self._strategy.clip_like_torch_(parameters, 1.0 if scale is None else scale)
 
-    def _tell_overhead(self) -> None:
+    def _settle_overhead(self) -> None:
+        self._overhead.settle()
+        if self._overhead.share <= MUCH_OVERHEAD or self.step < LOOK_EVERY:
+            return
         layers, share = counted(len(self.layout.layers), "layer"), 100 * self._overhead.share
         self._tell_once(
             "overhead",

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from time import perf_counter
 
-SMOOTHING = 0.05  # weight of the newest step
+SMOOTHING = 0.4  # weight of the newest stretch
 
 
 class Overhead:
-    """Exponentially smoothed share of the wall time from one step to the next that was spent in a monitor."""
+    """Exponentially smoothed share of the wall time that was spent in a monitor, from one ``settle`` to the next."""
 
     def __init__(self) -> None:
-        self.share = 0.0
-        self._steps = 0
-        self._step_began = 0.0  # as perf_counter says; 0 before the first
-        self._spent_in_step = 0.0
+        self.spent = 0.0  # seconds since the last settling; a monitor adds to it
+        self._since: float | None = None  # the last settling, as perf_counter says
+        self._settled: float | None = None
 
-    def count(self, began: float, *, new_step: bool) -> None:
-        """Count the time since ``began``. A step may be worked on several times, of which the first is ``new_step``."""
-        spent = perf_counter() - began
-        if not new_step:
-            self._spent_in_step += spent
-            return
-        if self._step_began:
-            share = min(self._spent_in_step / (began - self._step_began), 1.0)
-            self._steps += 1
-            self.share += (share - self.share) * max(SMOOTHING, 1 / self._steps)
-        self._step_began, self._spent_in_step = began, spent
+    @property
+    def share(self) -> float:
+        """In [0, 1]; of what has passed so far where nothing is settled yet."""
+        return self._share_now() if self._settled is None else self._settled
+
+    def settle(self) -> None:
+        """End a stretch of steps, and begin the next. The first call begins the first."""
+        if self._since is not None:
+            share = self._share_now()
+            self._settled = share if self._settled is None else self._settled + (share - self._settled) * SMOOTHING
+        self._since, self.spent = perf_counter(), 0.0
+
+    def _share_now(self) -> float:
+        passed = 0.0 if self._since is None else perf_counter() - self._since
+        return min(self.spent / passed, 1.0) if passed else 0.0
