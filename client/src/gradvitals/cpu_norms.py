@@ -27,6 +27,7 @@ ROW = 1024
 # A copy that stays in the cache costs less than a call: so many tensors of one shape become the rows of one.
 FEWEST_TOGETHER = 8
 LARGEST_TOGETHER = 4096  # elements of each
+MOST_PLANLESS = 64  # of small tensors: to plan for them once costs more than it saves
 BLOCK = 131_072  # elements that are copied together: half a megabyte of single precision
 # Below this a norm may have lost squares to underflow: (1e-16)^2 is where rounding to 1e-45 begins to matter.
 TINY = 1e-15
@@ -83,13 +84,13 @@ def cpu_norms(tensors: list[Tensor], p: float, plan: Plan | None = None) -> tupl
         return [_absolute_sum(tensor) for tensor in tensors], False
     if p != 2.0:
         return [_scaled_norm(tensor, p) for tensor in tensors], False
-    plan = plan or Plan.of(tensors)
     half = tensors[0].dtype in HALF
-    if len(plan.alone) == len(tensors) and not half:
-        norms = [norm.item() for norm in torch._foreach_norm(tensors)]
+    if plan is None and (half or len(tensors) > MOST_PLANLESS or max(map(Tensor.numel, tensors)) > PLAIN):
+        plan = Plan.of(tensors)
+    if plan is None or (len(plan.alone) == len(tensors) and not half):
+        norms, torchs = [norm.item() for norm in torch._foreach_norm(tensors)], True
     else:
-        norms = _norms_by_plan(tensors, plan)
-    torchs = not plan.by_rows and not half
+        norms, torchs = _norms_by_plan(tensors, plan), not plan.by_rows and not half
     if not (min(norms) > TINY and max(norms) < math.inf):  # a NaN may pass: it would stay one
         doubtful = [place for place, norm in enumerate(norms) if not TINY < norm < math.inf]
         for place, norm in zip(doubtful, _careful_norms([tensors[place] for place in doubtful]), strict=True):
