@@ -7,7 +7,10 @@ import pytest
 from service.speaking import ServiceUnderTest, Speaker, layout_id
 
 BAD_STEP = 5
-MESSAGE = "the gradient is not finite in 1 of 2 layers, and the step was not skipped"
+MESSAGE = (
+    "the gradient is not finite in 1 of 2 layers, and the step was not skipped; "
+    "first in backward order in encoder.weight, still finite next to it: head.weight"
+)
 
 
 def four_ranks(service: ServiceUnderTest) -> list[Speaker]:

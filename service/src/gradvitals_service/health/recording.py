@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.models import Event
+from gradvitals_service.health.origin import where_it_began
 from gradvitals_service.health.ranks import whose_fault
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
@@ -60,7 +61,9 @@ def record(
         row = _first_row(session, key, event, block, len(groups.layer_names))
         said = _what_is_said(update, groups.tensors_of(update.groups, row)[:MOST_LAYERS_NAMED])
         if update.kind == "non_finite":
-            said["message"] = (said["message"] + whose_fault(session, key, attempt, update.start_step))[:MOST_MESSAGE]
+            began = where_it_began(groups.layer_names, row) if update.status == "open" else ""
+            fault = whose_fault(session, key, attempt, update.start_step)
+            said["message"] = (said["message"] + began + fault)[:MOST_MESSAGE]
         if all(getattr(event, name) == value for name, value in said.items()):
             continue
         became_critical = event.severity != "critical" and update.severity == "critical"
