@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 # Up to so many elements torch's kernel, which adds up in single precision, is within 1e-6 for normal, uniform and
-# lognormal elements. Where every addition rounds the same way it is further off: 1.4e-5 with equal elements at this
-# size, 1e-3 at 40 million, and 6e-5 at this size with one large element among small, equal ones. That is the price of a
+# lognormal elements. Where every addition rounds the same way it is further off: 1.5e-5 with equal elements at this
+# size, 3e-2 at 40 million, and 6e-5 at this size with one large element among small, equal ones. That is the price of a
 # clip that is torch's bit for bit.
 PLAIN = 16_384
 # Longer tensors are added up over this many elements, and the sums in double precision: equal elements within 1e-6, and

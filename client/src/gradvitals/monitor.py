@@ -324,7 +324,7 @@ class Monitor:
             elif new_step:
                 self._tell_once("finished", "steps after the end of the run are clipped as before, but not recorded")
             self._overhead.spent += perf_counter() - began
-            if self.step % SETTLE_EVERY == 0:
+            if new_step and self.step % SETTLE_EVERY == 0:
                 self._settle_overhead()
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
             self._rescue_(fault, known, done=done or isinstance(fault, AlreadyAppliedError))
