@@ -461,7 +461,7 @@ class Monitor:
                 return 1.0
             if self._watched.uniform and norms.clip_dtype is torch.float32 and not any(map(_REQUIRES_GRAD, gradients)):
                 # The same as below. Where nothing asks for a graph, autograd's switch would take a tenth of the time.
-                torch._foreach_mul_(gradients, self._number.set(float(factor)))
+                torch._foreach_mul_(gradients[::-1], self._number.set(float(factor)))
                 return factor
         with self._no_grad:
             coefficient = strategy.clip_(gradients, norms, 1.0 if grad_scale is None else grad_scale)
