@@ -86,7 +86,7 @@ class ClipByGlobalNorm:
         if not isinstance(factor, float):
             scale_(gradients, factor)
         elif factor != 1.0:
-            # The last first, which is still in the cache. A tensor, since torch would bring a number to each on its own.
+            # The last first, still in the cache. A tensor, since torch would bring a number to each gradient alone.
             torch._foreach_mul_(
                 list(gradients[::-1]), torch.scalar_tensor(factor, dtype=norms.clip_dtype, device="cpu")
             )
