@@ -116,7 +116,7 @@ def _tokens(*size: int) -> Tensor:
 
 SHAPES = {
     "gru": Shape("GRU, 10 tensors", Recurrent, lambda: _noise(16, 32, 16), 600, 200),
-    "resnet50": Shape("ResNet-50, 161 tensors", residual_network, lambda: _noise(2, 3, 64, 64), 80, 15),
-    "gpt124m": Shape("transformer, 148 tensors", Transformer, lambda: _tokens(1, 32), 25, 6),
+    "resnet50": Shape("ResNet-50, 161 tensors", residual_network, lambda: _noise(2, 3, 64, 64), 80, 25),
+    "gpt124m": Shape("transformer, 148 tensors", Transformer, lambda: _tokens(1, 8), 25, 15),
     "tiny1000": Shape("1,000 tensors of 1,024", many_layers, lambda: _noise(16, 32), 150, 50),
 }
