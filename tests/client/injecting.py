@@ -46,6 +46,12 @@ def places_of_the_client(without: frozenset[str]) -> list[Place]:
     return places
 
 
+def place_named(name: str) -> Place:
+    """The one function of this name."""
+    (place,) = (place for place in places_of_the_client(frozenset({"cli", "integrations"})) if place.name == name)
+    return place
+
+
 def _functions(names: dict[str, Any], module: ModuleType, path: str) -> Iterator[tuple[str, FunctionType]]:
     for name, value in names.items():
         if isinstance(value, type) and value.__module__ == module.__name__ and value.__name__ == name:

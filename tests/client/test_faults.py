@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 from client.fake_service import TOKEN, Scripted, running_service
-from client.injecting import Injection, Listener, Place, injected, places_of_the_client
+from client.injecting import Injection, Listener, Place, injected, place_named, places_of_the_client
 from client.known_places import GUARDS, NEVER_REACHED, TELLING, TOLD_TWICE, WITHOUT_MODULES
 from client.ways_to_train import FUSED, LIMIT, SETTINGS, Setting, Training
 from torch import Tensor
@@ -224,11 +224,6 @@ def test_every_function_was_reached_but_those_that_are_known(reached):
     known = [name for names in NEVER_REACHED.values() for name in names]
     assert [place.name for place in missed if not is_one_of(place, known)] == []
     assert [name for name in known if not any(is_one_of(place, [name]) for place in missed)] == []
-
-
-def place_named(name: str) -> Place:
-    (place,) = (place for place in places_of_the_client(WITHOUT_MODULES) if place.name == name)
-    return place
 
 
 class UsersError(Exception):

@@ -143,7 +143,7 @@ class Training:
 
     def alone(self) -> list[Tensor]:
         """The parameters after torch has trained them."""
-        self.optimizer.register_step_pre_hook(self._raise_at_that_step)
+        self.optimizer.register_step_pre_hook(self.raise_at_that_step)
         for number, factor in enumerate(self.setting.factors):
             self.take_step(number, factor, clip=self._clip_as_torch)
         return self.end()
@@ -152,8 +152,8 @@ class Training:
         self, run: Run, fault: AbstractContextManager[object], after_step: Callable[[int], object] = lambda number: None
     ) -> list[Tensor]:
         """The parameters after they were trained with us, with a fault from the first step to the end of the run."""
-        monitor = run.observer() if self.setting.observes else self._watch(run)
-        self.optimizer.register_step_pre_hook(self._raise_at_that_step)  # after ours
+        monitor = run.observer() if self.setting.observes else self.start_watching(run)
+        self.optimizer.register_step_pre_hook(self.raise_at_that_step)  # after ours
         clip = monitor.clip_ if self.setting.watch.get("hook") is False else lambda: None
         with fault:
             with run:
@@ -172,7 +172,8 @@ class Training:
             monitor.close()
         return self.end()
 
-    def _watch(self, run: Run) -> Monitor:
+    def start_watching(self, run: Run) -> Monitor:
+        """Have the run watch as the setting says."""
         monitor = run.watch(self.model, self.optimizer, scaler=self.scaler, **self.setting.watch)
         if self.setting.on_device:
             monitor._watched.uniform = False  # so that ``gradient_norms`` is asked, which a test has exchanged
@@ -184,7 +185,8 @@ class Training:
         with contextlib.suppress(NonFiniteGradientError, UsersHookError):
             self._step(factor, clip)
 
-    def _raise_at_that_step(self, *_: object) -> None:
+    def raise_at_that_step(self, *_: object) -> None:
+        """A hook of the user's."""
         if self._number == self.setting.raises_at:
             raise UsersHookError
 

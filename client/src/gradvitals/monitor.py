@@ -333,7 +333,10 @@ class Monitor:
         if self._overdue is not None:
             refusal, self._overdue = self._overdue, None
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # which refers to this frame, and so to the gradients, until a garbage collection
         return global_norm
 
     def _clip_into_graph_(self) -> float:
