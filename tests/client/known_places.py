@@ -98,6 +98,10 @@ NEVER_REACHED = {
         "own_differences._Stream.*",
         "ring.*",
     ),
+    "a compiled step, of which test_compile.py asks": (
+        "step_hook.StepHook._after_compiled",
+        "step_hook.StepHook._before_compiled",
+    ),
     "a copy, a forked child, or the end of the interpreter": (
         "*.__reduce__",
         "run.Run._abandon",

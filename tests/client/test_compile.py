@@ -11,8 +11,11 @@ from torch._dynamo.utils import counters
 
 from gradvitals import MemoryTransport, init
 
-# The compiler of torch 2.13 warns of its own use of torch.jit.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+# The compiler of torch 2.13 warns of what it does itself: of its use of torch.jit, and where a closure returns its loss.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
+]
 
 MAX_NORM = 0.1
 STEPS = 4
@@ -46,6 +49,21 @@ class Training:
             model(BATCH).square().mean().backward()
             step()
 
+        def with_closure(closure: Callable[[], torch.Tensor]) -> None:
+            self.optimizer.step(closure)
+
+        compiled = torch.compile(with_closure, backend="eager")
+
+        def evaluate() -> torch.Tensor:
+            self.optimizer.zero_grad()
+            loss = self.model(BATCH).square().mean()
+            loss.backward()
+            return loss
+
+        if part == "step with a closure":
+            return lambda: compiled(evaluate)
+        if part == "step with a new closure each time":
+            return lambda: compiled(lambda: evaluate())
         return torch.compile(whole, backend="eager") if part == "step" else whole
 
     def weights(self) -> list[torch.Tensor]:
@@ -68,7 +86,9 @@ def _nothing_compiled_is_left() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["SGD", "fused AdamW"])
-@pytest.mark.parametrize("part", ["model", "optimizer", "step"])
+@pytest.mark.parametrize(
+    "part", ["model", "optimizer", "step", "step with a closure", "step with a new closure each time"]
+)
 class TestCompiled:
     def test_no_graph_break_is_added(self, part, fused):
         bare, watched = Training(fused=fused), Training(fused=fused)
@@ -77,6 +97,20 @@ class TestCompiled:
         expected = breaks_of(bare.step_of(part))
         assert breaks_of(watched.step_of(part)) == expected
         assert monitor.step == STEPS  # what is compiled is measured
+        run.finish()
+
+    def test_a_limit_that_bites_on_some_steps_only_has_nothing_compiled_again(self, part, fused):
+        bare, watched = Training(fused=fused), Training(fused=fused)
+        expected = breaks_of(bare.step_of(part)), counters["stats"]["unique_graphs"]
+        run = init(url=MemoryTransport())
+        monitor = run.watch(watched.model, watched.optimizer, max_norm=MAX_NORM)
+        step = watched.step_of(part)
+
+        def with_another_limit() -> None:
+            monitor.max_norm = MAX_NORM if monitor.step % 2 else None
+            step()
+
+        assert (breaks_of(with_another_limit), counters["stats"]["unique_graphs"]) == expected
         run.finish()
 
     def test_the_step_is_clipped_as_torchs_clip_would(self, part, fused):

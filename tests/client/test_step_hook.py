@@ -18,9 +18,11 @@ def unexpected(fault: Exception) -> None:
     raise AssertionError from fault
 
 
-def hook(optimizer, ready, stepped=lambda: None, rescue=unexpected, tell=unexpected) -> StepHook:
+def hook(
+    optimizer, ready, stepped=lambda: None, rescue=unexpected, tell=unexpected, unsettled=lambda: True
+) -> StepHook:
     """A hook whose faults fail the test, unless it is about them."""
-    return StepHook(optimizer, ready, stepped, rescue, tell)
+    return StepHook(optimizer, ready, stepped, rescue, tell, unsettled)
 
 
 def one_weight() -> nn.Parameter:
@@ -88,6 +90,32 @@ class TestWithoutClosure:
         step()
         step()
         assert seen == [0, 0]
+
+    @pytest.mark.filterwarnings("ignore")  # as above
+    @pytest.mark.parametrize("unsettled", [False, True])
+    def test_a_compiled_step_speaks_after_it_only_where_there_is_something_to_take_back(self, unsettled):
+        said = []
+        optimizer = torch.optim.SGD([one_weight()], lr=1.0)
+        hook(optimizer, lambda evaluation: None, lambda: said.append("after"), unsettled=lambda: unsettled)
+        torch.compile(lambda: optimizer.step(), backend="eager")()
+        assert said == (["after"] if unsettled else [])
+
+    @pytest.mark.filterwarnings("ignore")  # as above
+    def test_a_compiled_step_that_calls_super_counts_once(self):
+        seen = []
+        optimizer = StepsThroughSuper([one_weight()], lr=1.0)
+        hook(optimizer, seen.append)
+        step = torch.compile(lambda: optimizer.step(), backend="eager")
+        step()
+        step()
+        assert seen == [0, 0]
+
+    @pytest.mark.filterwarnings("ignore")  # as above
+    def test_a_step_that_may_not_be_broken_is_refused_with_what_to_do(self):
+        optimizer = torch.optim.SGD([one_weight()], lr=1.0)
+        hook(optimizer, lambda evaluation: None)
+        with pytest.raises(torch._dynamo.exc.Unsupported, match="compile it without fullgraph=True"):
+            torch.compile(lambda: optimizer.step(), backend="eager", fullgraph=True)()
 
 
 class TestWithClosure:

@@ -138,7 +138,14 @@ class Monitor:
         self._fused = FusedStep.of(optimizer) if hook else None
         self._hook: StepHook | None = None
         if hook:
-            self._hook = StepHook(optimizer, self._gradients_ready, self._stepped, self._rescue_, self._tell_fault)
+            self._hook = StepHook(
+                optimizer,
+                self._gradients_ready,
+                self._stepped,
+                self._rescue_,
+                self._tell_fault,
+                unsettled=lambda: self._interfered,
+            )
         _monitors[id(optimizer)] = self
 
     def __repr__(self) -> str:
@@ -455,10 +462,13 @@ class Monitor:
             return math.nan
         if isinstance(strategy, ClipByGlobalNorm) and isinstance(norms.global_norm, float):
             if fused is not None and (quotient := strategy.max_norm / (norms.global_norm + EPSILON)) >= FOLDABLE:
-                self._interfered = quotient < 1.0
-                # A division in single precision: there is no use in torch's own rounding of the factor.
-                if quotient >= 1.0 or fused.tell(divisor=self._number.set(1.0 / quotient)):
-                    return min(quotient, 1.0)
+                if quotient >= 1.0:
+                    return 1.0
+                if self._may_fold():
+                    self._interfered = True
+                    # A division in single precision: there is no use in torch's own rounding of the factor.
+                    if fused.tell(divisor=self._number.set(1.0 / quotient)):
+                        return quotient
             factor = strategy.factor(norms)
             if factor == 1.0:
                 return 1.0
@@ -472,6 +482,10 @@ class Monitor:
                 self._interfered = True
                 fused.tell(skip=torch.isfinite(norms.global_norm).logical_not())
             return coefficient
+
+    def _may_fold(self) -> bool:
+        """A compiled step would be compiled once more for what it is told in one step and not in another."""
+        return self._hook is not None and not self._hook.compiled
 
     def _hide_gradients(self) -> None:
         self._interfered = True

@@ -22,6 +22,11 @@ from gradvitals.errors import NonFiniteGradientError
 GradientsReady = Callable[[int], None]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+WHY_UNCOMPILED = (
+    "gradvitals clips and measures in Python, which breaks the graph of this step: compile it without fullgraph=True, "
+    "or watch(..., hook=False) and call monitor.clip_() before it"
+)
+
 
 class StepHook:
     """Calls ``ready`` in every step of one optimizer, and ``stepped`` after it, until ``remove``.
@@ -37,18 +42,28 @@ class StepHook:
         stepped: Callable[[], None],
         rescue: Callable[[Exception], None],
         tell: Callable[[Exception], None],
+        unsettled: Callable[[], bool],
     ) -> None:
         self._ready = ready
         self._stepped = stepped
+        self._unsettled = unsettled
         self._rescue = rescue
         self._tell = tell
         self._stepping = False
-        after = optimizer.register_step_post_hook(_Attached(self._after))
+        self._evaluation = 0  # of the closure within this step
+        self.compiled = False  # the step is: what its graphs were made for should stay as it is from step to step
+        # Of a compiled step its newest closure, and what the step is given instead.
+        self._measured: tuple[Callable[..., Any] | None, Callable[..., Any] | None] = (None, None)
+        self._after_uncompiled = _uncompiled(self._after)
+        after = optimizer.register_step_post_hook(_Attached(self._after, self._after_compiled))
         # First of all that follow the step: what was taken from it is back before a hook of the user's zeroes it.
         hooks = optimizer._optimizer_step_post_hooks
         if isinstance(hooks, OrderedDict):
             hooks.move_to_end(after.id, last=False)
-        self._handles = (optimizer.register_step_pre_hook(_Attached(self._before)), after)
+        self._handles = (
+            optimizer.register_step_pre_hook(_Attached(self._before, _uncompiled(self._before_compiled))),
+            after,
+        )
 
     def remove(self) -> None:
         """Take the hook off the optimizer; harmless when done twice."""
@@ -62,13 +77,17 @@ class StepHook:
         # alone would not do, since it stays set when a step raises.
         if self._stepping and self._is_inside_another_step(optimizer):
             return None
-        self._stepping = True
+        self._stepping, self._evaluation = True, 0
         if len(args) > 1 and callable(args[1]):  # args begins with the optimizer itself
             return (args[0], self._wrap(args[1]), *args[2:]), kwargs
         if callable(kwargs.get("closure")):
             return args, {**kwargs, "closure": self._wrap(kwargs["closure"])}
-        self._see_to_gradients(0)
+        self._see_to_gradients()
         return None
+
+    def _before_compiled(self, *arguments: Any) -> Arguments | None:
+        self.compiled = True
+        return self._before(*arguments)
 
     def _after(self, *_: object) -> None:
         self._stepping = False
@@ -77,20 +96,31 @@ class StepHook:
         except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end a training
             self._tell(fault)
 
+    def _after_compiled(self, *_: object) -> None:
+        """Becomes a part of the compiled step, so that a graph is broken only where there is something to take back."""
+        if self._unsettled():
+            self._after_uncompiled()
+
     def _wrap(self, closure: Callable[..., Any]) -> Callable[..., Any]:
-        evaluation = 0
+        see_to_gradients = self._see_to_gradients
+        if self.compiled:
+            known, instead = self._measured
+            if known is closure and instead is not None:  # another one would be compiled anew at each step
+                return instead
+            see_to_gradients = _uncompiled(see_to_gradients)
 
         @functools.wraps(closure, updated=())
         def measured(*args: Any, **kwargs: Any) -> Any:
-            nonlocal evaluation
             loss = closure(*args, **kwargs)
-            self._see_to_gradients(evaluation)
-            evaluation += 1
+            see_to_gradients()
             return loss
 
+        if self.compiled:
+            self._measured = (closure, measured)
         return measured
 
-    def _see_to_gradients(self, evaluation: int) -> None:
+    def _see_to_gradients(self) -> None:
+        evaluation, self._evaluation = self._evaluation, self._evaluation + 1
         try:
             self._ready(evaluation)
         except NonFiniteGradientError:
@@ -117,17 +147,31 @@ def with_hooks(optimizer: Optimizer) -> Optimizer:
 class _Attached:
     """What hangs on the optimizer. A pickled or deep copy does nothing: the copy of an optimizer is not watched."""
 
-    def __init__(self, hook: Callable[..., Arguments | None] | None = None) -> None:
+    def __init__(
+        self,
+        hook: Callable[..., Arguments | None] | None = None,
+        in_compiled: Callable[..., Arguments | None] | None = None,
+    ) -> None:
         self._hook = hook
-        self._uncompiled = torch.compiler.disable(hook) if hook else None  # type: ignore[no-untyped-call]  # torch's
+        self._in_compiled = in_compiled
 
     def __call__(self, *args: Any) -> Any:
         # A compiled step must call the hook, not compile it. Elsewhere the guard would cost more than a small clip.
-        hook = self._uncompiled if torch.compiler.is_compiling() else self._hook
+        hook = self._in_compiled if torch.compiler.is_compiling() else self._hook
         return hook(*args) if hook else None
 
     def __reduce__(self) -> tuple[type[_Attached], tuple[()]]:
         return _Attached, ()
+
+
+def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, for a compiled step to call and not to compile; torch gives the reason where that is forbidden."""
+    disable: Any = torch.compiler.disable
+    try:
+        uncompiled: Callable[..., Any] = disable(function, reason=WHY_UNCOMPILED)
+    except TypeError:  # an older torch takes no reason
+        uncompiled = disable(function)
+    return uncompiled
 
 
 def _inside_another_step(optimizer: Optimizer) -> bool:
