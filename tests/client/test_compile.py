@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 
 from gradvitals import MemoryTransport, init
 
-# The compiler of torch 2.13 warns of what it does itself: of its use of torch.jit, and where a closure returns its loss.
+# The compiler of torch 2.13 warns of what it does itself: it uses torch.jit, and looks at the loss of a closure.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
