@@ -101,6 +101,7 @@ NEVER_REACHED = {
     "a compiled step, of which test_compile.py asks": (
         "step_hook.StepHook._after_compiled",
         "step_hook.StepHook._before_compiled",
+        "step_hook._uncompiled",
     ),
     "a copy, a forked child, or the end of the interpreter": (
         "*.__reduce__",
@@ -115,6 +116,7 @@ NEVER_REACHED = {
         "clipping.clip_grad_norm_",
         "memory_transport.MemoryTransport.*",
         "monitor.Monitor.global_norm",
+        "monitor.UnwatchedCopy.*",
         "monitor.Monitor.has_scaler",
         "monitor.Monitor.last_healthy_step",
         "monitor.Monitor.max_norm",

@@ -73,3 +73,30 @@ def test_what_is_not_finite_says_nothing():
 
 def test_removing_the_other_clip_ends_it():
     assert limit_after([1.0] * WINDOW + living(WINDOW)) is None
+
+
+@pytest.mark.parametrize("limit", [0.125, 1.25, 0.333])
+def test_a_limit_of_three_digits_is_recognised_where_norms_meet_it_exactly(limit):
+    assert limit_after([limit * (1 - 5e-6)] * WINDOW) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.bfloat16, 1.0), (torch.bfloat16, 0.5), (torch.float16, 1.0), (torch.float16, 5.0)]
+)
+def test_in_half_precision_norms_lie_around_the_limit(dtype, limit):
+    noise = torch.Generator().manual_seed(0)
+    detector = AlreadyClipped(str(dtype).removeprefix("torch."))
+    for norm in living(WINDOW, scale=10 * limit):
+        parameters = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in (64, 8, 512)]
+        for parameter in parameters:
+            parameter.grad = (norm * torch.randn(parameter.shape, generator=noise)).to(dtype)
+        torch.nn.utils.clip_grad_norm_(parameters, limit)
+        detector.observe(math.hypot(*(parameter.grad.double().norm().item() for parameter in parameters)))
+    assert detector.limit == pytest.approx(limit)
+
+
+def test_living_norms_in_half_precision_are_not_accused():
+    detector = AlreadyClipped("bfloat16")
+    for norm in living(4 * WINDOW, scale=1.0):
+        detector.observe(norm)
+    assert detector.limit is None

@@ -62,6 +62,24 @@ class Deep(nn.Module):
         return nn.functional.cross_entropy(self.head(hidden).flatten(0, 1).float(), batch[1:].flatten())
 
 
+class ChannelsLast(nn.Module):
+    """Ten equal convolutions, whose weights and gradients lie in memory in another order than they are numbered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters = nn.Embedding(12, 16)
+        self.layers = nn.ModuleList([nn.Conv2d(16, 16, (1, 3), padding=(0, 1)) for _ in range(10)])
+        self.head = nn.Linear(16, 12)
+        self.to(memory_format=torch.channels_last)
+
+    def loss(self, batch: torch.Tensor) -> torch.Tensor:
+        hidden = self.letters(batch[:-1]).permute(1, 2, 0)[:, :, None]
+        for layer in self.layers:
+            hidden = hidden + torch.tanh(layer(hidden))
+        scores = self.head(hidden[:, :, 0].permute(2, 0, 1))
+        return nn.functional.cross_entropy(scores.flatten(0, 1).float(), batch[1:].flatten())
+
+
 def batches() -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     while True:
@@ -124,7 +142,9 @@ def assert_same(ours: list[torch.Tensor], torchs: list[torch.Tensor]) -> None:
 
 class TestBitForBit:
     @pytest.mark.parametrize(
-        ("kind", "form"), [(Recurrent, {"foreach": True}), (Deep, {"foreach": False})], ids=["foreach", "loop"]
+        ("kind", "form"),
+        [(Recurrent, {"foreach": True}), (Deep, {"foreach": False}), (ChannelsLast, {"foreach": True})],
+        ids=["foreach", "loop", "channels last"],
     )
     @EVERY_OPTIMIZER
     @EVERY_LIMIT

@@ -122,6 +122,17 @@ class TestCopies:
         assert model.gradients() == [3.0, 4.0]
         assert loop.frames == []
 
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+    def test_a_model_that_holds_its_monitor_can_be_copied_and_the_copy_says_that_it_is_not_watched(self, copied):
+        loop = Loop(max_norm=1.0)
+        loop.model.monitor = loop.monitor
+        model = copied(loop.model)
+        assert model.monitor.name == "main"
+        assert copied(model).monitor.name == "main"
+        assert "watches nothing" in repr(model.monitor)
+        with pytest.raises(AttributeError, match=r"call run\.watch for it"):
+            model.monitor.clip_()
+
     def test_state_dicts_hold_nothing_of_ours(self):
         loop = Loop(max_norm=1.0)
         loop.step()

@@ -10,7 +10,7 @@ from client.looping import Loop, ThreeAndFour, fused_sgd, layer_names, sgd
 from torch import nn
 
 from gradvitals.cpu_norms import PLAIN
-from gradvitals.monitor import LOOK_EVERY
+from gradvitals.monitor import LOOK_EVERY, Monitor
 
 
 class TestChangingParameters:
@@ -34,6 +34,30 @@ class TestChangingParameters:
         loop.step()
         assert [layer.numel for layer in loop.frame.layout.layers] == [1, 2]
         assert loop.frame.layer_norms.tolist() == pytest.approx([3.0, 4 * 2**0.5])
+
+    @pytest.mark.parametrize("numel", [PLAIN + 5, 3 * PLAIN])
+    def test_a_layer_that_is_given_another_size_is_measured_right_at_once(self, numel):
+        loop = Loop(max_norm=1.0, model=nn.ParameterList(torch.zeros(2 * PLAIN) for _ in range(3)))
+        for step in range(LOOK_EVERY + 1):
+            if step == 1:
+                loop.model[0].data = torch.zeros(numel)
+            for parameter in loop.model:
+                parameter.grad = torch.ones_like(parameter)
+            loop.optimizer.step()
+            expected = [parameter.numel() ** 0.5 for parameter in loop.model]
+            assert loop.frame.layer_norms.tolist() == pytest.approx(expected, rel=1e-6)
+        assert loop.frame.layout.layers[0].numel == numel
+        assert loop.told_of == []
+
+    def test_gradients_of_a_wider_dtype_than_their_weights_are_measured_as_they_are(self):
+        loop = Loop(max_norm=1e9, model=nn.ParameterList(torch.zeros(64, dtype=torch.bfloat16) for _ in range(9)))
+        for parameter in loop.model:
+            parameter.grad_dtype = torch.float32
+            parameter.grad = torch.full((64,), 1.001)  # 1.0 in bfloat16
+        loop.monitor.close()
+        loop.monitor = Monitor(loop.model, loop.optimizer, sink=loop.sink)
+        loop.optimizer.step()
+        assert loop.frame.layer_norms.tolist() == pytest.approx([8.008] * 9, rel=1e-6)
 
     def test_a_frozen_layer_makes_a_new_layout_as_soon_as_it_gets_no_gradient(self):
         loop = Loop(max_norm=1.0)

@@ -262,6 +262,17 @@ def test_a_group_is_named_as_a_whole():
         loop.step(math.nan)
 
 
+def test_a_layer_without_gradient_is_not_named_as_finite():
+    loop = Loop(on_non_finite="raise", model=FiveLayers())
+    parameters = list(loop.model.parameters())
+    for parameter in parameters[:4]:
+        parameter.grad = torch.ones_like(parameter)
+    parameters[3].grad.fill_(math.nan)
+    names = [name for name, _ in loop.model.named_parameters()]
+    with pytest.raises(NonFiniteGradientError, match=f"still finite next to it: {names[2]}$"):
+        loop.optimizer.step()
+
+
 def test_where_no_layer_that_is_measured_is_bad_the_error_says_so():
     loop = Loop(on_non_finite="raise", exclude="first.*")
     with pytest.raises(NonFiniteGradientError, match="no layer that is measured"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 from client.building import assert_same_gradients, gradients_of, parameter_with_gradient
+from client.looping import Loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -277,3 +279,31 @@ class TestChooseStrategy:
     def test_a_strategy_beside_a_limit_is_refused(self):
         with pytest.raises(ConfigurationError, match="choose one"):
             choose_strategy(1.0, None, strategy=ClipByLayerNorm(1.0))
+
+
+class TestASubclassOfOurs:
+    """What a strategy does is asked of the strategy, also where it is a kind of one that has a short way of its own."""
+
+    def test_clips_in_its_own_way_and_is_told_of_every_step(self):
+        class ToZero(ClipByGlobalNorm):
+            def clip_(self, gradients, norms, grad_scale=1.0):
+                for gradient in gradients:
+                    gradient.zero_()
+                return 0.0
+
+        loop = Loop(strategy=ToZero(100.0))
+        loop.step()
+        assert loop.model.gradients() == [0.0, 0.0]
+        assert loop.frame.clip_coefficient == 0.0
+
+
+def test_each_layer_is_clipped_by_torchs_factor_bit_for_bit():
+    noise = torch.Generator().manual_seed(0)
+    parameters = [parameter_with_gradient(*torch.randn(50, generator=noise).tolist()) for _ in range(200)]
+    torchs = copy.deepcopy(parameters)
+    for mine, its in zip(parameters, torchs, strict=True):
+        its.grad = mine.grad.clone()
+        nn.utils.clip_grad_norm_(its, 0.7)
+    gradients = gradients_of(parameters, copies=False)
+    ClipByLayerNorm(0.7).clip_(gradients, gradient_norms(gradients))
+    assert_same_gradients(parameters, torchs)

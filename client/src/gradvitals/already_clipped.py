@@ -1,25 +1,30 @@
 """Whether gradients were clipped before they reached us, told from their global norm alone.
 
 A clip that bites leaves its own limit as the norm: the same number on step after step, never more, and one that a
-person would choose. Such norms say nothing about the training, so a run that shows them must not look healthy.
+person would choose. Such norms say nothing about the training, so a run that shows them must not look healthy. In half
+precision every element is rounded after the clip, so that the norm lies around the limit. A clip of the elements, or of
+other parameters together with these, cannot be told from the norm.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 
 WINDOW = 64  # steps that are looked at
 LOOK_EVERY = 16  # steps between two looks
 MOST = 0.8  # share of the window's norms at the limit
 SAME = 2e-4  # relative; torch's clip leaves up to so much in single precision
+SAME_IN_HALF = {"float16": 2e-3, "bfloat16": 1e-2}
 ROUND = 1e-3  # relative distance from a number with two digits: torch's own norm is that far off on large tensors
 
 
 class AlreadyClipped:
     """Watches the global norms of one stream and knows the limit that they stick to."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str = "float32") -> None:
+        self._same = SAME_IN_HALF.get(dtype, SAME)
         self._norms: deque[float] = deque(maxlen=WINDOW)
         self._seen = 0
         self.limit: float | None = None  # what the norms stick to; None where they are alive
@@ -34,13 +39,22 @@ class AlreadyClipped:
         return self.limit
 
     def _find_limit(self) -> float | None:
-        largest = max(self._norms)
-        limit = _two_digits(largest)
-        if limit == 0 or abs(largest - limit) > ROUND * limit:
+        largest, same = max(self._norms), self._same
+        if same > SAME:  # they lie around the limit
+            limit = _rounded(statistics.median(self._norms), digits=2)
+            sticks = largest <= limit * (1 + same) and self._share_above(limit * (1 - same)) >= MOST
+            return limit if limit and sticks else None
+        if self._share_above(largest * (1 - same)) < MOST:
             return None
-        at_limit = sum(norm >= largest * (1 - SAME) for norm in self._norms)
-        return limit if at_limit >= MOST * WINDOW else None
+        for digits, off in ((2, ROUND), (3, SAME)):  # a limit of three digits must be met as well as norms stick to it
+            limit = _rounded(largest, digits)
+            if limit and abs(largest - limit) <= off * limit:
+                return limit
+        return None
+
+    def _share_above(self, lowest: float) -> float:
+        return sum(norm >= lowest for norm in self._norms) / len(self._norms)
 
 
-def _two_digits(value: float) -> float:
-    return float(f"{value:.1e}")
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits - 1}e}")

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from gradvitals.cpu_norms import norm_of_norms
+from gradvitals.distributed import is_sharded, measure_shards_
 from gradvitals.errors import ConfigurationError, NonFiniteGradientError
-from gradvitals.norms import EPSILON, GradientNorms, as_norm_type, distinct, gradient_norms
+from gradvitals.norms import EPSILON, FLOAT32_MAX, GradientNorms, as_norm_type, distinct, gradient_norms
 
 SURELY_BELOW = 1 - 1e-4  # of max_norm: no way to round a norm reaches the limit from here
 
@@ -75,7 +76,7 @@ class ClipByGlobalNorm:
         if isinstance(norms.global_norm, float):
             if norms.global_norm + EPSILON < self.max_norm * SURELY_BELOW:
                 return 1.0
-            return _torchs_factor(self.max_norm, norms)
+            return _torchs_factor(self.max_norm, float(norms.torchs_global_norm()), norms.clip_dtype)
         return (self.max_norm / (norms.global_norm + EPSILON)).clamp(max=1.0)
 
     def clip_(
@@ -131,7 +132,14 @@ class ClipByValue:
         return _quotient(norm_of_norms(after, norms.norm_type), norms.global_norm)
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
-        torch.nn.utils.clip_grad_value_(parameters, self.clip_value * float(grad_scale))
+        if not isinstance(grad_scale, Tensor):
+            torch.nn.utils.clip_grad_value_(parameters, self.clip_value * grad_scale)
+            return
+        # As above: a captured graph could not hold a float().
+        with torch.no_grad():
+            _clamp_(
+                [parameter.grad for parameter in parameters if parameter.grad is not None], grad_scale * self.clip_value
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +160,7 @@ class ClipByLayerNorm:
             return _quotient(torch.linalg.vector_norm(norms.layer_norms * factors, norms.norm_type), norms.global_norm)
         after = []
         for gradient, norm in zip(gradients, norms.layer_norms, strict=True):
-            factor = self.max_layer_norm / (norm + EPSILON)
+            factor = _torchs_factor(self.max_layer_norm, norm, norms.dtype)
             if not factor >= 1.0:  # or NaN
                 gradient.mul_(factor)
                 norm *= factor
@@ -160,8 +168,9 @@ class ClipByLayerNorm:
         return _quotient(norm_of_norms(after, norms.norm_type), norms.global_norm)
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
+        each = ClipByGlobalNorm(self.max_layer_norm, self.norm_type)
         for parameter in parameters:
-            torch.nn.utils.clip_grad_norm_(parameter, self.max_layer_norm * float(grad_scale), self.norm_type)
+            each.clip_like_torch_([parameter], grad_scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +257,9 @@ def choose_strategy(
 
 def untouched_below(strategy: ClipStrategy) -> float:
     """A global norm, on the host and without a loss scale, below which the strategy surely changes nothing."""
-    if isinstance(strategy, ClipByGlobalNorm):
+    if type(strategy) is ClipByGlobalNorm:  # a subclass may do otherwise
         return strategy.max_norm * SURELY_BELOW - EPSILON
-    return math.inf if isinstance(strategy, ObserveOnly) else 0.0
+    return math.inf if type(strategy) is ObserveOnly else 0.0
 
 
 @torch.no_grad()
@@ -265,9 +274,10 @@ def clip_grad_norm_(
 
     Signature and outcome are torch's, except that the norm is right where torch's is not (large tensors on the CPU,
     half precision, squares that overflow), a parameter given twice counts once, gradients may be sparse, and on the CPU
-    nothing is multiplied where nothing is clipped. Returns the norm before clipping, 0-d, on the device of the first
-    gradient. Raises ConfigurationError for a norm_type that is not above 0, and, only if ``error_if_nonfinite`` asks
-    for it, NonFiniteGradientError (a RuntimeError, as in torch) before anything is changed.
+    nothing is multiplied where nothing is clipped. Of parameters that are spread over ranks (DTensors) all ranks call
+    this, and each has the norm of the whole. Returns the norm before clipping, 0-d and plain, on the device of the
+    first gradient. Raises ConfigurationError for a norm_type that is not above 0, and, only if ``error_if_nonfinite``
+    asks for it, NonFiniteGradientError (a RuntimeError, as in torch) before anything is changed.
     """
     if isinstance(parameters, Tensor):
         parameters = [parameters]
@@ -275,8 +285,11 @@ def clip_grad_norm_(
     parameters = distinct(parameters)
     if is_generator and not parameters:
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = gradient_norms(gradients, norm_type)
+    if any(map(is_sharded, parameters)):  # asked of parameters, which are on all ranks
+        gradients, norms = measure_shards_(parameters, as_norm_type(norm_type))
+    else:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norms = gradient_norms(gradients, norm_type)
     if error_if_nonfinite and not math.isfinite(norms.global_norm):  # waits for the device, as in torch
         raise NonFiniteGradientError(
             f"the norm of the gradients is {float(norms.global_norm)} (norm_type {norm_type}), so they cannot be "
@@ -303,16 +316,15 @@ def _as_limit(name: str, value: float) -> float:
     return limit
 
 
-def _torchs_factor(max_norm: float, norms: GradientNorms) -> float:
-    """What torch's clip multiplies by, bit for bit, without its five calls.
+def _torchs_factor(max_norm: float, norm: float, dtype: torch.dtype) -> float:
+    """What torch's clip multiplies by where it finds this norm, bit for bit, without its five calls.
 
     In single precision each of its operations is rounded. A double holds every sum, quotient and product of two singles
     well enough that rounding it again gives what one rounding would (Figueroa, 1995: 53 >= 2 * 24 + 2 bits).
     """
-    norm = float(norms.torchs_global_norm())
     if not norm < math.inf:
         return norm if math.isnan(norm) else 0.0
-    if norms.clip_dtype is torch.float64:
+    if dtype is torch.float64 or norm > FLOAT32_MAX:
         return min(1.0 / (norm + EPSILON) * max_norm, 1.0)
     inverse = _single(1.0 / _single(_single(norm) + SINGLE_EPSILON))
     factor = inverse * max_norm

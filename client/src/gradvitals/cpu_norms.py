@@ -42,6 +42,7 @@ class Plan:
     alone: tuple[int, ...]  # other small ones
     by_rows: tuple[int, ...]  # those for which single precision does not do
     starts: npt.NDArray[np.intp]  # of each of these its first row among all rows
+    rows: int  # all rows
     scratch: Tensor  # what is measured together is copied here: memory that is new each time costs more than the copy
 
     @classmethod
@@ -55,7 +56,7 @@ class Plan:
             numel = tensor.numel()
             if numel > plain:
                 by_rows.append(place)
-            elif numel > LARGEST_TOGETHER:
+            elif numel > LARGEST_TOGETHER or not tensor.is_contiguous():  # torch adds up in the order of the memory
                 alone.append(place)
             else:
                 shapes.setdefault(tensor.shape, []).append(place)
@@ -70,7 +71,7 @@ class Plan:
         scratch = torch.empty(elements, dtype=tensors[0].dtype if tensors else None, device="cpu")
         rows = [-(-tensors[place].numel() // ROW) for place in by_rows]
         starts = np.cumsum([0, *rows[:-1]], dtype=np.intp)
-        return cls(tuple(together), tuple(alone), tuple(by_rows), starts, scratch)
+        return cls(tuple(together), tuple(alone), tuple(by_rows), starts, sum(rows), scratch)
 
 
 def cpu_norms(tensors: list[Tensor], p: float, plan: Plan | None = None) -> tuple[list[float], bool]:
@@ -130,14 +131,17 @@ def _norms_by_plan(tensors: list[Tensor], plan: Plan) -> list[float]:
         for place, single in zip(plan.alone, alone, strict=True):
             norms[place] = single.item()
     if plan.by_rows:
-        large = _norms_by_rows([tensors[place] for place in plan.by_rows], plan.starts)
+        large = _norms_by_rows([tensors[place] for place in plan.by_rows], plan)
         for place, norm in zip(plan.by_rows, large, strict=True):
             norms[place] = norm
     return norms
 
 
-def _norms_by_rows(tensors: list[Tensor], starts: npt.NDArray[np.intp]) -> list[float]:
-    """2-norms of large tensors: of each row in single precision, of all rows in double precision."""
+def _norms_by_rows(tensors: list[Tensor], plan: Plan) -> list[float]:
+    """2-norms of large tensors: of each row in single precision, of all rows in double precision.
+
+    Raises RuntimeError, as torch does for small ones, where the plan was made for tensors of other shapes.
+    """
     rows: list[Tensor] = []
     for tensor in tensors:
         if tensor.numel() % ROW == 0 and tensor.is_contiguous():
@@ -149,7 +153,9 @@ def _norms_by_rows(tensors: list[Tensor], starts: npt.NDArray[np.intp]) -> list[
         if rest:
             rows[-1] = torch.cat([rows[-1], _norms_of_rows(flat[-rest:].view(1, -1))])
     squares = np.square(torch.cat(rows).numpy(), dtype=np.float64)
-    norms: list[float] = np.sqrt(np.add.reduceat(squares, starts)).tolist()
+    if len(squares) != plan.rows:
+        raise RuntimeError(f"tensors of {len(squares)} rows, but the plan is for {plan.rows}")
+    norms: list[float] = np.sqrt(np.add.reduceat(squares, plan.starts)).tolist()
     return norms
 
 

@@ -105,7 +105,7 @@ class WatchedParameters:
         return any(parameter is ours for ours in self.parameters)
 
     def are_as_they_were(self) -> bool:
-        """Whether none was frozen, unfrozen, moved or given another dtype."""
+        """Whether none was frozen, unfrozen, moved, or given another dtype or shape."""
         return self._natures() == self._nature
 
     def spread(self, norms: list[float], places: list[int] | None, norm_type: float) -> list[float]:
@@ -123,8 +123,11 @@ class WatchedParameters:
             members[layer].append(norm)
         return [norm_of_norms(group, norm_type) for group in members]
 
-    def _natures(self) -> list[tuple[bool, torch.dtype, torch.device]]:
-        return [(parameter.requires_grad, parameter.dtype, parameter.device) for parameter in self.parameters]
+    def _natures(self) -> list[tuple[bool, torch.dtype, torch.device, torch.Size]]:
+        return [
+            (parameter.requires_grad, parameter.dtype, parameter.device, parameter.shape)
+            for parameter in self.parameters
+        ]
 
 
 def module_name(parameter_name: str) -> str:
@@ -205,6 +208,8 @@ def _are_uniform(parameters: Sequence[Tensor]) -> bool:
         and parameter.layout is torch.strided
         and not parameter.is_complex()
         and parameter.numel() > 0
+        # A gradient may have a dtype of its own, from torch 2.9 on.
+        and getattr(parameter, "grad_dtype", first) is first
         for parameter in parameters
     )
 

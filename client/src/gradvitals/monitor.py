@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from operator import attrgetter
 from time import perf_counter
 from typing import Any
@@ -151,6 +151,10 @@ class Monitor:
     def __repr__(self) -> str:
         return f"<gradvitals.Monitor {self.name!r} of {type(self._optimizer).__name__}, step {self.step}>"
 
+    def __reduce__(self) -> tuple[type[UnwatchedCopy], tuple[str]]:
+        # A module that holds its monitor may be copied or saved. What arrives there watches nothing.
+        return UnwatchedCopy, (self.name,)
+
     @property
     def optimizer_name(self) -> str:
         """The class of the watched optimizer, such as ``AdamW``."""
@@ -170,7 +174,7 @@ class Monitor:
     def max_norm(self, max_norm: float | None) -> None:
         if self._observes_lbfgs:
             raise ConfigurationError("max_norm cannot be set: LBFGS is only observed")
-        other = None if isinstance(self._strategy, ClipByGlobalNorm | ObserveOnly) else self._strategy
+        other = None if type(self._strategy) in (ClipByGlobalNorm, ObserveOnly) else self._strategy
         self._strategy = choose_strategy(max_norm, None, self.norm_type, other)
         self._untouched_below = untouched_below(self._strategy)
 
@@ -312,7 +316,7 @@ class Monitor:
                 action, counts = self._judge(step, gradients, places, norms)
             coefficient = 1.0 if untouched else self._act_(action, gradients, norms, scale)
             if action is Action.RAISE:
-                refusal = self._policy.error(step, float(global_norm), self._where(norms, counts))
+                refusal = self._policy.error(step, float(global_norm), self._where(places, norms))
             done = True
             if new_step and self.recording:
                 self._recorder.record(
@@ -365,10 +369,7 @@ class Monitor:
         if not (self._keeps or self._skips_on_device()) or not (finite or frame.loss_scale == 1.0):
             return  # it was judged in time, or a GradScaler skipped it
         if self._policy.judge(frame.step, finite) is Action.RAISE:
-            bad = [(layer, 1, 0) for layer, norm in enumerate(frame.layer_norms) if not math.isfinite(norm)]
-            names = [layer.name for layer in frame.layout.layers]
-            first = first_non_finite(bad, len(names))
-            where = "no layer that is measured" if first is None else where_it_began(first, names)
+            where = _where_it_began(frame.layout, frame.layer_norms)
             self._overdue = self._policy.error(frame.step, frame.global_norm, where)
 
     def _scaler_skipped(self, loss_scale: Tensor | float) -> None:
@@ -460,7 +461,7 @@ class Monitor:
             if action is Action.SKIP:  # also where the optimizer is fused: a skip by found_inf makes state at step 0
                 self._hide_gradients()
             return math.nan
-        if isinstance(strategy, ClipByGlobalNorm) and isinstance(norms.global_norm, float):
+        if type(strategy) is ClipByGlobalNorm and isinstance(norms.global_norm, float):
             if fused is not None and (quotient := strategy.max_norm / (norms.global_norm + EPSILON)) >= FOLDABLE:
                 if quotient >= 1.0:
                     return 1.0
@@ -522,14 +523,14 @@ class Monitor:
         found: Tensor | None = vars(self._optimizer).get("found_inf")
         return 0.0 if found is None else found
 
-    def _where(self, norms: GradientNorms, counts: list[tuple[int, int, int]] | None) -> str:
-        """Where gradients ceased to be finite, in words."""
-        names = [layer.name for layer in self.layout.layers]
-        if self._watched.sharded and isinstance(norms.layer_norms, list):  # the counts are of what this rank holds
-            layer_norms = self._watched.spread(norms.layer_norms, None, norms.norm_type)
-            counts = [(layer, 1, 0) for layer, norm in enumerate(layer_norms) if not norm < math.inf]
-        first = first_non_finite(counts or (), len(names))
-        return "no layer that is measured" if first is None else where_it_began(first, names)
+    def _where(self, places: list[int] | None, norms: GradientNorms) -> str:
+        """Where gradients ceased to be finite, in words; told from norms, which are those of all ranks."""
+        each = norms.layer_norms if isinstance(norms.layer_norms, list) else norms.layer_norms.tolist()
+        watched, without_gradient = self._watched, set[int]()
+        if places is not None:
+            present = {watched.layer_of.get(place) for place in places}
+            without_gradient = set(range(len(watched.layout.layers))).difference(present)
+        return _where_it_began(watched.layout, watched.spread(each, places, norms.norm_type), without_gradient)
 
     def _rescue_(self, fault: Exception, norms: GradientNorms | None = None, *, done: bool = False) -> None:
         """After a fault of ours: clip by torch alone what has not been clipped yet, and keep to the policy."""
@@ -597,6 +598,32 @@ class Monitor:
             self._told.add(about)
             with contextlib.suppress(Exception):  # whoever tells may fail: there may be nobody left to tell
                 self._tell(line)
+
+
+class UnwatchedCopy:
+    """What a pickled or deep copy of a monitor is: its name, and the advice to watch the copied model."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<a copy of gradvitals.Monitor {self.name!r}, which watches nothing>"
+
+    def __reduce__(self) -> tuple[type[UnwatchedCopy], tuple[str]]:
+        return UnwatchedCopy, (self.name,)
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise AttributeError(
+            f"{attribute}: this is a copy of a monitor, and a copied model is not watched: call run.watch for it"
+        )
+
+
+def _where_it_began(layout: Layout, layer_norms: Iterable[float], without_gradient: Collection[int] = ()) -> str:
+    """The layer in which gradients ceased to be finite, in words. One without a gradient says nothing either way."""
+    names = [layer.name for layer in layout.layers]
+    bad = [(layer, 1, 0) for layer, norm in enumerate(layer_norms) if not math.isfinite(norm)]
+    first = first_non_finite(bad, len(names), without_gradient)
+    return "no layer that is measured" if first is None else where_it_began(first, names)
 
 
 def _all_finite(parameters: Iterable[Tensor]) -> bool:

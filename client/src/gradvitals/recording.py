@@ -59,7 +59,7 @@ class Recorder:
         self._sink = sink
         self._tell_once = tell_once
         self._on_late_frame = on_late_frame
-        self._already_clipped = AlreadyClipped()
+        self._already_clipped = AlreadyClipped(monitor.layout.layers[0].dtype)
         self._scaled_norms: ScaledNorms | None = None if monitor.has_scaler else ScaledNorms()  # until it has settled
         self._frames = 0
         self._in_flight: InFlight | None = None  # made when norms are on a device for the first time

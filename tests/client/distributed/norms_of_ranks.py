@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor.debug import CommDebugMode
 
+from gradvitals import clip_grad_norm_
 from gradvitals.distributed import is_sharded, local_tensors, sharded_norms
 from gradvitals.norms import GradientNorms
 
@@ -22,6 +23,8 @@ SHARD, REPLICATE = Shard(0), Replicate()
 def find(rank: int, line: DeviceMesh, square: DeviceMesh) -> dict[str, Any]:
     """What this rank finds, by case."""
     measured = {way: measure_and_clip(begin()) for way, begin in ways(rank, line, square).items()}
+    for way, begin in ways(rank, line, square).items():
+        measured[way] |= clip_by_the_function(begin())
     return measured | {"by hand": by_hand(rank, line, square)}
 
 
@@ -45,6 +48,15 @@ def measure_and_clip(training: Training) -> dict[str, Any]:
         "collectives_of_multiplying": multiplying.get_total_counts(),
         "collectives_of_torch": torchs,
     }
+
+
+def clip_by_the_function(training: Training) -> dict[str, Any]:
+    """What the public function does, without a monitor."""
+    training.backward()
+    parameters = list(training.model.parameters())
+    norm = clip_grad_norm_(parameters, MAX_NORM)
+    gradients = [whole(parameter.grad) for parameter in parameters]
+    return {"norm_of_function": norm.item(), "clipped_by_function": gradients}
 
 
 def torchs_collectives(gradients: Sequence[Tensor]) -> int | str:

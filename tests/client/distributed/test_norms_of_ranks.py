@@ -64,6 +64,14 @@ class TestOneStepOfANetwork:
         for rank in ranks:
             torch.testing.assert_close(rank[way]["clipped"], expected, rtol=1e-5, atol=1e-8)
 
+    @pytest.mark.parametrize("way", WAYS)
+    def test_the_public_function_clips_as_torchs_does_on_one_rank(self, way, ranks, parameters):
+        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM).item()
+        expected = [parameter.grad for parameter in parameters]
+        for rank in ranks:
+            assert rank[way]["norm_of_function"] == pytest.approx(norm, rel=1e-5)
+            torch.testing.assert_close(rank[way]["clipped_by_function"], expected, rtol=1e-5, atol=1e-8)
+
     @pytest.mark.parametrize("way", COLLECTIVES)
     def test_measuring_enters_as_many_collectives_as_torchs_clip(self, way, ranks):
         assert ranks[0][way]["collectives"] == ranks[0][way]["collectives_of_torch"] == COLLECTIVES[way]

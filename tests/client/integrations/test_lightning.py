@@ -344,6 +344,40 @@ class TestCheckpoints:
         told = {Path(path).name: saved["step"] for path, saved in transport.checkpoints.items()}
         assert told == {"by-itself.ckpt": 3, "by-hand": 5}
 
+    def test_a_rotation_spares_the_last_clean_one_and_the_service_is_told_of_the_others(self, transport, tmp_path):
+        every_step = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=1)  # keeps the newest
+        data = batches(fault_at=3)
+        fit(Regression(), GradvitalsCallback(url=transport), every_step, data=data, enable_checkpointing=True)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["step=3.ckpt", "step=6.ckpt"]
+        assert sorted(Path(path).name for path in transport.checkpoints) == ["step=3.ckpt", "step=6.ckpt"]
+
+    def test_a_rotation_of_a_healthy_training_is_lightnings_own(self, transport, tmp_path):
+        every_step = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=1)
+        fit(Regression(), GradvitalsCallback(url=transport), every_step, enable_checkpointing=True)
+        assert "step=6.ckpt" in [path.name for path in tmp_path.iterdir()]
+        assert len(list(tmp_path.iterdir())) <= 2  # what was just saved is clean once its last step was looked at
+
+
+class TestAnOptimizerThatIsReplaced:
+    """In the middle of a fit, by one of the same layers."""
+
+    class Replaces(Regression):
+        def on_train_batch_start(self, batch, batch_idx):
+            if batch_idx == 3:
+                self.trainer.optimizers = [torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)]
+
+    def test_is_clipped_from_its_first_step_and_measured_from_its_second_on(self, transport):
+        lightnings = fit(self.Replaces(), gradient_clip_val=1.0)
+        ours = fit(self.Replaces(), GradvitalsCallback(url=transport), gradient_clip_val=1.0)
+        assert ours.losses == pytest.approx(lightnings.losses, rel=1e-6)
+        assert [frame.step for frame in transport.frames()] == [0, 1, 2, 4, 5]
+
+    def test_is_left_alone_after_the_fit(self, transport):
+        module = fit(self.Replaces(), GradvitalsCallback(url=transport), gradient_clip_val=1.0)
+        (optimizer,) = module.trainer.optimizers
+        assert not optimizer._optimizer_step_pre_hooks
+        assert not optimizer._optimizer_step_post_hooks
+
 
 class TestResuming:
     """From a checkpoint at the end of an epoch, which has eight batches."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import trainer as trainer_module
 
 import gradvitals
 from gradvitals.frames import FLAG_NON_FINITE, FLAG_SKIPPED_STEP
@@ -231,6 +232,25 @@ class TestCheckpoints:
         train(make(save_strategy="steps", save_steps=3), transport)
         told = {path: saved["step"] for path, saved in transport.checkpoints.items()}
         assert told == {str(tmp_path / f"checkpoint-{step}"): step for step in (3, 6)}
+
+    def test_a_rotation_spares_the_last_clean_one_and_the_service_hears_of_the_others(self, make, transport, tmp_path):
+        data = examples()
+        data[12]["labels"] = torch.tensor(math.nan)  # in one of an epoch's eight batches, wherever it is shuffled to
+        trainer = make(data=data, max_steps=16, save_strategy="steps", save_steps=1, save_total_limit=2)
+        train(trainer, transport)
+        spoiled_at = next(frame.step for frame in transport.frames() if not math.isfinite(frame.global_norm))
+        left = {int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*")}
+        assert left == {spoiled_at, 15, 16}
+        assert {saved["step"] for saved in transport.checkpoints.values()} == left
+
+    def test_a_rotation_of_a_healthy_training_is_the_trainers_own(self, make, transport, tmp_path):
+        train(make(save_strategy="steps", save_steps=1, save_total_limit=2), transport)
+        assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-5", "checkpoint-6"}
+
+    def test_the_rotation_is_the_trainers_own_again_afterwards(self, make, transport):
+        before = vars(trainer_module)["rotate_checkpoints"]
+        train(make(), transport)
+        assert vars(trainer_module)["rotate_checkpoints"] is before
 
     def test_keep_the_trainers_own_threshold(self, make, transport, tmp_path):
         train(make(save_strategy="steps", save_steps=6), transport)

@@ -6,7 +6,7 @@ Knows no framework. Mistakes raise ConfigurationError when the callback is made 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,9 @@ class FrameworkRun:
         if run is not None and self._init:
             raise ConfigurationError(f"{next(iter(self._init))} is for gradvitals.init, but a run was given")
         self._given = run
+        self._options: dict[str, Any] = {}  # with which the optimizers are watched
+        self._watched: list[optim.Optimizer] = []
+        self._spared: list[str] = []  # checkpoints that a rotation let go of, and that may not be deleted yet
         self._taken: list[tuple[object, str, Any]] = []  # whose attribute, which, what was there
         self._pause: AbstractContextManager[None] | None = None  # entered
         self.run: Run | None = None  # None while no training goes on
@@ -72,8 +75,42 @@ class FrameworkRun:
         if limits and twice:
             theirs = ", ".join(f"{name}={value:g}" for name, value in limits.items())
             raise ConfigurationError(f"the framework clips ({theirs}), and so does the callback's {twice[0]}: keep one")
-        options = {**self._watch, **(limits or {})}
-        self.monitors.append(self.run.watch(model, optimizer, name=name, scaler=scaler, **options))
+        self._options = {"scaler": scaler, **self._watch, **(limits or {})}
+        self.monitors.append(self.run.watch(model, optimizer, name=name, **self._options))
+        self._watched.append(optimizer)
+
+    def knows(self, optimizer: optim.Optimizer) -> bool:
+        """Whether this optimizer is or was watched here."""
+        return any(optimizer is watched for watched in self._watched)
+
+    def watch_instead(self, place: int, model: nn.Module, optimizer: optim.Optimizer) -> None:
+        """Watch an optimizer that has taken the place of another one, and makes its first step without us."""
+        if self.run is None:
+            return
+        former = self.monitors[place] if place < len(self.monitors) else None
+        try:
+            monitor = self.run.watch(model, optimizer, name=None if former is None else former.name, **self._options)
+        except ConfigurationError:  # it steps other layers, so it has a monitor of its own
+            monitor = self.run.watch(model, optimizer, **self._options)
+        monitor.step += 1
+        self._watched.append(optimizer)
+        if former is None:
+            self.monitors.append(monitor)
+        else:
+            former.close()
+            self.monitors[place] = monitor
+
+    def rotate(self, path: str, delete: Callable[[str], object]) -> None:
+        """Delete a checkpoint that the framework's rotation lets go of, unless it is the last clean one.
+
+        What is spared is asked about again at the next rotation, so that at most one more than usual is kept.
+        """
+        waiting, self._spared = [*self._spared, path], []
+        for each in dict.fromkeys(waiting):
+            if self.run is None or self.run.may_delete(each):
+                delete(each)
+            else:
+                self._spared.append(each)
 
     def take_over(self, owner: object, **ours: Any) -> None:
         """Put attributes of ours onto an object of the framework; ``end`` puts back what was there."""
@@ -98,7 +135,7 @@ class FrameworkRun:
         run, self.run = self.run, None
         for owner, name, before in reversed(self._taken):
             put_attribute(owner, name, before)
-        self._taken = []
+        self._taken, self._watched, self._spared = [], [], []
         for monitor in self.monitors:
             monitor.close()
         self.monitors = []

@@ -1,12 +1,13 @@
 """A Lightning callback: clip and measure in the Trainer's optimizer steps, with the Trainer's own threshold.
 
-While ``Trainer.fit`` runs, ``gradient_clip_val`` is None, and ``save_checkpoint`` also tells the run of what it saved;
-afterwards the Trainer is as it was. Works with that of ``lightning`` and, in a list of callbacks, that of
-``pytorch_lightning``.
+While ``Trainer.fit`` runs, ``gradient_clip_val`` is None, ``save_checkpoint`` also tells the run of what it saved, and
+the strategy's ``remove_checkpoint`` spares the last clean one; afterwards the Trainer is as it was. Works with that of
+``lightning`` and, in a list of callbacks, that of ``pytorch_lightning``.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,6 +43,7 @@ class GradvitalsCallback(Callback):
         self._fit = FrameworkRun(run, options)
         self._step: int | None = None  # of the coming step, as a checkpoint says it
         self._step_of_batch = 0
+        self._limits: dict[str, float] = {}  # the Trainer's own, while ours stand in for them
 
     @property
     def run(self) -> Run | None:
@@ -70,13 +72,18 @@ class GradvitalsCallback(Callback):
         names = _names(pl_module, trainer.optimizers)
         for name, optimizer in zip(names, trainer.optimizers, strict=True):
             self._fit.watch(pl_module, optimizer, name=name, scaler=scaler, limits=_limits(trainer))
-        save_checkpoint = trainer.save_checkpoint
+        self._limits = _limits(trainer)
+        save_checkpoint, remove_checkpoint = trainer.save_checkpoint, trainer.strategy.remove_checkpoint
 
         def save_and_tell(filepath: Any, *args: Any, **kwargs: Any) -> None:
             save_checkpoint(filepath, *args, **kwargs)
             run.saved(run.step, filepath)
 
+        def remove_unless_spared(filepath: Any) -> None:
+            self._fit.rotate(os.fspath(filepath), remove_checkpoint)
+
         self._fit.take_over(trainer, gradient_clip_val=None, save_checkpoint=save_and_tell)
+        self._fit.take_over(trainer.strategy, remove_checkpoint=remove_unless_spared)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the step that this batch is for."""
@@ -93,6 +100,17 @@ class GradvitalsCallback(Callback):
         if scaler is not None:
             loss = loss / scaler.scale(torch.ones_like(loss))  # get_scale() would wait for the device
         self._fit.run.log(loss=loss)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Watch an optimizer that was put at the place of another one during the fit; its first step is Lightning's."""
+        if self._fit.run is None or self._fit.knows(optimizer):
+            return
+        algorithm, limit = next(iter(self._limits.items()), (None, None))
+        # Within its step it is too late for a hook.
+        if limit is not None:
+            pl_module.clip_gradients(optimizer, limit, "value" if algorithm == "clip_value" else "norm")
+        place = next(place for place, known in enumerate(trainer.optimizers) if known is optimizer)
+        self._fit.watch_instead(place, pl_module, optimizer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """No steps for a while."""

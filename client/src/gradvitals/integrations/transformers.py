@@ -2,17 +2,20 @@
 
 While ``trainer.train`` runs, two methods of the Trainer's Accelerator are ours: ``clip_grad_norm_``, which does nothing
 but answer with the norm that we measure, and ``backward``, where the loss is seen. So the Trainer logs our norm as its
-``grad_norm``, and its arguments stay as they are, also in its checkpoints.
+``grad_norm``, and its arguments stay as they are, also in its checkpoints. The function by which it deletes old ones
+spares the last clean one.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import trainer as trainer_module
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
 from gradvitals.integrations.framework_run import FrameworkRun
 from gradvitals.monitor import monitor_of
@@ -72,6 +75,7 @@ class GradvitalsCallback(TrainerCallback):
             self._training.end(mistake)
             raise
         self._take_over(self._trainer.accelerator, optimizer, run)
+        self._take_over_rotation(str(args.output_dir))
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Have the norm of this step logged, if it is logged."""
@@ -96,6 +100,23 @@ class GradvitalsCallback(TrainerCallback):
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """End with a training that ended well."""
         self._training.end()
+
+    def _take_over_rotation(self, ours: str) -> None:
+        rotate_checkpoints = vars(trainer_module)["rotate_checkpoints"]
+
+        def rotate_and_spare(
+            output_dir: str, save_total_limit: int | None = None, best_model_checkpoint: str | None = None, **how: Any
+        ) -> None:
+            if save_total_limit is None or save_total_limit <= 0 or output_dir != ours:
+                rotate_checkpoints(output_dir, save_total_limit, best_model_checkpoint, **how)
+                return
+            # The newest comes last, the best before it; neither of them ever goes.
+            checkpoints = sort_checkpoints(output_dir, best_model_checkpoint=best_model_checkpoint, **how)
+            stay = max(save_total_limit, 1 if best_model_checkpoint in (None, *checkpoints[-1:]) else 2)
+            for path in checkpoints[:-stay]:
+                self._training.rotate(path, lambda old: shutil.rmtree(old, ignore_errors=True))
+
+        self._training.take_over(trainer_module, rotate_checkpoints=rotate_and_spare)
 
     def _take_over(self, accelerator: Any, optimizer: Optimizer, run: Run) -> None:
         backward, clip_grad_norm_ = accelerator.backward, accelerator.clip_grad_norm_
