@@ -38,6 +38,12 @@ class FakeDeviceTensor:
     def element_size(self) -> int:
         return 4
 
+    def is_complex(self) -> bool:
+        return False
+
+    def is_floating_point(self) -> bool:
+        return True
+
     def detach(self):
         return self
 
@@ -173,3 +179,17 @@ def test_a_value_that_cannot_be_read_costs_only_itself():
     logged.read_into(got, lambda name, fault: faults.append((name, str(fault))))
     assert faults == [("loss", "device lost")]
     assert (got.loss, got.scalars) == (None, {"accuracy": 0.5})
+
+
+class TestOnADevice:
+    """Meta tensors stand for a device's: they have no value that could be read here."""
+
+    def test_what_is_complex_is_refused_at_once(self):
+        with pytest.raises(TypeError, match="complex"):
+            LoggedValues().add("loss", torch.zeros((), dtype=torch.complex64, device="meta"))
+
+    def test_a_whole_number_keeps_its_digits(self):
+        logged = LoggedValues()
+        logged.add("tokens", torch.zeros((), dtype=torch.int64, device="meta"))
+        _, (kept,) = logged.hand_over()
+        assert kept.dtype is torch.float64

@@ -10,6 +10,7 @@ import copy
 import gc
 import io
 import logging
+import math
 import pickle
 import random
 import signal
@@ -22,13 +23,14 @@ import numpy as np
 import pytest
 import torch
 from client.injecting import Injection, injected, place_named
+from client.looping import Collector
 from client.ways_to_train import FUSED, LIMIT, NOT_FINITE, SETTINGS, Setting, Training
 from torch import nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 import gradvitals
 from gradvitals import MemoryTransport
-from gradvitals.monitor import monitor_of
+from gradvitals.monitor import Monitor, monitor_of
 
 WAYS = ["plain", "folded into a fused step", "a scaler", "a scaler and a fused step", "a scaler without the hook"]
 WAYS += [
@@ -268,3 +270,27 @@ class TestWhatIsDropped:
         del training, monitor, run
         gc.collect()
         assert [reference() for reference in freed] == [None] * 4
+
+
+class TestClosingWithinAStep:
+    """As Lightning does where it ends a fit: its whole step is a closure."""
+
+    @pytest.mark.parametrize("value", [1.0, math.nan], ids=["a fold", "a skip"])
+    def test_leaves_that_step_and_the_next_one_unclipped_and_nothing_behind(self, value):
+        model = nn.Linear(1, 1, bias=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
+        monitor = Monitor(model, optimizer, sink=Collector(), max_norm=0.01, on_non_finite="skip")
+
+        def evaluate() -> torch.Tensor:
+            model.weight.grad = torch.full((1, 1), value)
+            monitor.close()
+            return torch.zeros(())
+
+        optimizer.step(evaluate)
+        assert not {"grad_scale", "found_inf"} & set(vars(optimizer))
+        assert model.weight.grad is not None
+        with torch.no_grad():
+            model.weight.zero_()
+        model.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        assert model.weight.item() == -1.0

@@ -136,13 +136,12 @@ class TestARow:
     def test_waits_for_an_older_one_whose_copy_is_slower(self):
         loop = Loop()
         loop.write()
-        loop.pass_time()
-        loop.write()
+        loop.write(SEGMENT_ROWS)
         older, newer = loop.device.copies
         newer.land()
         assert loop.read() == []
         older.land()
-        assert loop.read() == [0, 1]
+        assert loop.read() == list(range(1 + SEGMENT_ROWS))
 
     def test_is_kept_when_its_memory_is_used_again(self):
         loop = Loop()
@@ -195,8 +194,10 @@ class TestARow:
 class TestCopies:
     def test_a_slow_loop_has_each_row_copied_at_once(self):
         loop = Loop()
-        for _ in range(3):
+        loop.device.keeps_up = True
+        for step in range(3):
             loop.write()
+            assert loop.read() == [step]
             loop.pass_time()
         assert len(loop.device.copies) == 3
 
@@ -422,3 +423,14 @@ class TestAnySchedule:
         loop.device.land_everything()
         assert seen + loop.drain() == list(range(loop.steps))
         assert loop.ring.lost == 0
+
+
+def test_a_slow_loop_whose_host_runs_ahead_fills_whole_segments():
+    loop = Loop()
+    for _ in range(3 * SEGMENT_ROWS):  # each step takes long enough for a copy of its own
+        loop.pass_time()
+        loop.write()
+        loop.read()
+    loop.device.land_everything()
+    assert loop.ring.lost == 0
+    assert len(loop.device.copies) == 3  # one row, while nothing was on its way; then as many as there is room for

@@ -7,6 +7,7 @@ import math
 import pickle
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 import gradvitals
 from gradvitals import ConfigurationError, MemoryTransport
 from gradvitals.frames import FLAG_NON_FINITE, FLAG_SEAM
+from gradvitals.monitor import Monitor
 from gradvitals.run import close_open_runs
 
 
@@ -435,3 +437,29 @@ class TestHarmless:
         take_step(model, optimizer)
         assert model.weight.grad.norm().item() == pytest.approx(1.0)
         assert capsys.readouterr().err == ""
+
+
+def test_the_heartbeat_carries_the_overhead_of_every_monitor(transport):
+    with gradvitals.init(url=transport) as run:
+        monitors = []
+        for name in ("generator", "discriminator"):
+            model, optimizer = model_with_gradient()
+            monitors.append(run.watch(model, optimizer, name=name))
+            for _ in range(40):
+                take_step(model, optimizer)
+        observer = run.observer(name="elsewhere")
+        observer.observe(1.0)
+    (attempt,) = transport.attempts.values()
+    assert attempt["overhead"] == pytest.approx(min(sum(monitor.overhead for monitor in monitors), 1.0))
+    assert attempt["overhead"] > max(monitor.overhead for monitor in monitors) or attempt["overhead"] == 1.0
+
+
+def test_a_device_that_has_stopped_is_waited_for_once_and_not_once_for_each_monitor(transport, monkeypatch):
+    monkeypatch.setattr("gradvitals.run.DRAIN_SECONDS", 0.2)
+    waits = []
+    monkeypatch.setattr(Monitor, "drain", lambda monitor, timeout: (waits.append(timeout), time.sleep(timeout)))
+    with gradvitals.init(url=transport) as run:
+        for name in ("one", "two", "three"):
+            run.watch(*model_with_gradient(), name=name)
+    assert len(waits) == 3
+    assert sum(waits) < 0.3

@@ -156,7 +156,8 @@ class ClipByLayerNorm:
         """Multiply each gradient by ``min(1, max_layer_norm / (its norm + 1e-6))``."""
         if isinstance(norms.layer_norms, Tensor):
             factors = (self.max_layer_norm / (norms.layer_norms + EPSILON)).clamp(max=1.0)
-            torch._foreach_mul_(list(gradients), list(factors.to(norms.dtype).unbind()))
+            each = zip(factors.to(norms.dtype).unbind(), gradients, strict=True)
+            torch._foreach_mul_(list(gradients), [factor.to(gradient.device) for factor, gradient in each])
             return _quotient(torch.linalg.vector_norm(norms.layer_norms * factors, norms.norm_type), norms.global_norm)
         after = []
         for gradient, norm in zip(gradients, norms.layer_norms, strict=True):
@@ -192,6 +193,10 @@ class ClipByFunction:
 
     def clip_like_torch_(self, parameters: Sequence[Tensor], grad_scale: Tensor | float = 1.0) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not all(gradient.is_cpu for gradient in gradients):  # what waits cannot be captured in a graph
+            with torch.no_grad():
+                self._call(gradients, gradient_norms(gradients).divided_by(grad_scale), grad_scale)
+            return
         for gradient in gradients:
             gradient.div_(grad_scale)
         norms = [float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) for gradient in gradients]
@@ -355,12 +360,12 @@ def _quotient(after: Tensor | float, before: Tensor | float) -> Tensor | float:
 
 
 def scale_(gradients: Sequence[Tensor], factor: Tensor, *, foreach: bool = True) -> None:
-    """Multiply all gradients, on whichever devices, by ``factor``, 0-d."""
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for gradient in gradients:
-        by_device.setdefault(gradient.device, []).append(gradient)
-    for device, tensors in by_device.items():
-        on_device = factor.to(device)
+    """Multiply all gradients, on whichever devices, by ``factor``, 0-d.
+
+    On a device the factor is rounded to their dtype, as in torch's clip: else there is one kernel for each gradient.
+    """
+    for (device, dtype), tensors in _by_kind(gradients).items():
+        on_device = factor if device.type == "cpu" and factor.is_cpu else factor.to(device, dtype)
         if foreach:
             torch._foreach_mul_(tensors, on_device)
         else:
@@ -368,8 +373,22 @@ def scale_(gradients: Sequence[Tensor], factor: Tensor, *, foreach: bool = True)
                 tensor.mul_(on_device)
 
 
+def _by_kind(gradients: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
+    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for gradient in gradients:
+        kinds.setdefault((gradient.device, gradient.dtype), []).append(gradient)
+    return kinds
+
+
 def _clamp_(gradients: Sequence[Tensor], limit: Tensor | float) -> None:
     """Clamp each element, as torch's ``clip_grad_value_`` does, and also those of sparse gradients."""
+    if isinstance(limit, float):
+        on_devices = [g for g in gradients if not g.is_cpu and g.layout is torch.strided]
+        for tensors in _by_kind(on_devices).values():
+            torch._foreach_clamp_min_(tensors, -limit)
+            torch._foreach_clamp_max_(tensors, limit)
+        if on_devices:
+            gradients = [g for g in gradients if g.is_cpu or g.layout is not torch.strided]
     for gradient in gradients:
         if gradient.layout is torch.sparse_coo:
             summed = gradient.coalesce()  # an element is the sum of its duplicates

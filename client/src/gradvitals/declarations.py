@@ -23,6 +23,7 @@ class WatchedFacts:
     clip_value: float | None
     max_norm: float | None
     strategy: str | None = None  # another way to clip, by its name; told to the person only
+    overhead: float = 0.0  # the share of the time between steps that clipping and measuring took
 
 
 @dataclass(slots=True)
@@ -40,9 +41,13 @@ class Attempt:
     interactive: bool
     state: str = "running"
     last_step: int | None = None
-    overhead: float = 0.0  # the share of the step time that measuring took
     exception: str | None = None
     monitors: dict[str, WatchedFacts] = field(default_factory=dict)
+
+    @property
+    def overhead(self) -> float:
+        """The share of the time that all monitors took together, in [0, 1]; NaN where one of them says so."""
+        return min(math.fsum(facts.overhead for facts in list(self.monitors.values())), 1.0)
 
     def body(self, counts: Mapping[str, Counts], events_seen: int) -> dict[str, Any]:
         """The body of the attempt's declaration, which is also the heartbeat's."""

@@ -579,7 +579,7 @@ class Monitor:
         self._tell_once(
             "overhead",
             f"clipping and measuring {layers} takes {share:.1f} % of the time of {self.name}'s steps; with many "
-            "layers, include= or group_by= measures fewer of them",
+            "layers, include= or group_by= measures fewer of them; larger batches and accumulation have fewer steps",
         )
 
     def _guarded(self, action: Callable[[], None]) -> None:

@@ -162,7 +162,9 @@ def _norms_on(
             values = torch.stack(list(values)).to(device, dtype, non_blocking=True).unbind()
         for place, value in zip(places, values, strict=True):
             norms[place] = value
-    zero = torch.zeros((), dtype=dtype, device=device) if None in norms else None
+    # Asked by identity: `in` would compare each tensor, which takes a kernel.
+    missing = any(norm is None for norm in norms)
+    zero = torch.zeros((), dtype=dtype, device=device) if missing else None
     return torch.stack([zero if norm is None else norm for norm in norms])  # type: ignore[misc]  # there is a zero then
 
 

@@ -32,7 +32,7 @@ from gradvitals.ring import ring_device
 if TYPE_CHECKING:
     from gradvitals.monitor import Monitor
 
-DRAIN_SECONDS = 2.0  # for the last steps to come from a device
+DRAIN_SECONDS = 2.0  # for the last steps of one monitor to come from a device
 
 
 class FrameSink(Protocol):

@@ -8,9 +8,9 @@ left, or where its numbers say that it is not what was written. Only ``drain`` w
 Memory is made at the first row and goes round in segments: free, filled, copied, read, free. Nothing writes to a
 segment, on either side, before all rows of its last round were read.
 
-The thread that trains owns a ring, and every call to the device is made on that thread. The sender's thread stays away:
-asking for an event breaks a CUDA graph that any other thread is capturing (pytorch#104555). The lock is for a ``drain``
-at the interpreter's exit. While the calling thread captures a graph, nothing here touches the device.
+The thread that trains owns a ring, and calls the device for it. The sender's thread stays away: asking for an event
+breaks a CUDA graph that any other thread is capturing (pytorch#104555). The lock is for a ``drain`` at the
+interpreter's exit. While the calling thread captures a graph, nothing here touches the device.
 """
 
 from __future__ import annotations
@@ -228,7 +228,11 @@ class Ring(Generic[Host]):
         self.memory_bytes = 0
 
     def _copy_if_due(self) -> None:
-        if self._filling is not None and (self._filling.is_full or self._clock() - self._copied_at >= COPY_SECONDS):
+        segment = self._filling
+        if segment is None:
+            return
+        # While a copy is on its way the device is behind: a segment for each row would soon leave no room.
+        if segment.is_full or (not self._in_flight and self._clock() - self._copied_at >= COPY_SECONDS):
             self._copy()
 
     def _copy(self) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gradvitals.norms import GradientNorms
 
 FINISH_SECONDS = 5.0
+DRAIN_SECONDS = 2.0  # of these, for the last steps to come from a device
 MONITOR_NAME_CHARACTERS = 128
 SCALAR_NAMES = 64  # the wire's limit beside the loss
 
@@ -244,8 +245,8 @@ class Run:
         if sender is None or self._finished:
             return
         try:
-            attempt.monitors[monitor.name].max_norm = frame.max_norm
-            attempt.overhead = monitor.overhead
+            facts = attempt.monitors[monitor.name]
+            facts.max_norm, facts.overhead = frame.max_norm, monitor.overhead
             if reserved is None:
                 attempt.last_step = frame.step
             self._summary.count(frame)
@@ -369,14 +370,16 @@ class Run:
 
     def _finish(self, state: str, exception: str | None, timeout_seconds: float) -> None:
         if not self._finished:
+            deadline = time.monotonic() + timeout_seconds
             self._guarded(self._end, state, exception)
-            self._guarded(self._wait, timeout_seconds)
+            self._guarded(self._wait, max(deadline - time.monotonic(), 0.0))
 
     def _end(self, state: str, exception: str | None) -> None:
         """Take nothing more, and have the sender deliver what is left."""
+        deadline = time.monotonic() + DRAIN_SECONDS  # for all of them, since one device may have stopped for all
         for monitor in self._monitors.values():
             if not isinstance(monitor, Observer):
-                monitor.drain()
+                monitor.drain(max(deadline - time.monotonic(), 0.0))
         self._finished = True
         _open_runs.discard(self)
         for monitor in self._monitors.values():

@@ -49,6 +49,7 @@ class StepHook:
         self._unsettled = unsettled
         self._rescue = rescue
         self._tell = tell
+        self._removed = False
         self._stepping = False
         self._evaluation = 0  # of the closure within this step
         self.compiled = False  # the step is: what its graphs were made for should stay as it is from step to step
@@ -66,7 +67,8 @@ class StepHook:
         )
 
     def remove(self) -> None:
-        """Take the hook off the optimizer; harmless when done twice."""
+        """Take the hook off the optimizer; harmless when done twice, or in the middle of a step."""
+        self._removed = True  # a closure that was wrapped for this step may still come back
         for handle in self._handles:
             handle.remove()
 
@@ -120,6 +122,8 @@ class StepHook:
         return measured
 
     def _see_to_gradients(self) -> None:
+        if self._removed:
+            return
         evaluation, self._evaluation = self._evaluation, self._evaluation + 1
         try:
             self._ready(evaluation)

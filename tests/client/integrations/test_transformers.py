@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 
@@ -37,25 +38,26 @@ def examples() -> list[dict[str, torch.Tensor]]:
     ]
 
 
+def make_trainer(folder, model: nn.Module | None = None, data=None, **arguments) -> Trainer:
+    """A Trainer of six steps that logs each of them."""
+    settings = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=4,
+        learning_rate=0.01,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        **{"max_steps": 6, "max_grad_norm": 1.0, "save_strategy": "no", **arguments},
+    )
+    data = data or examples()
+    return Trainer(model=model or Regression(), args=settings, train_dataset=data, eval_dataset=data[:4])
+
+
 @pytest.fixture
 def make(tmp_path):
-    """Makes a Trainer of six steps that logs each of them."""
-
-    def make_trainer(model: nn.Module | None = None, data=None, **arguments) -> Trainer:
-        settings = TrainingArguments(
-            output_dir=str(tmp_path),
-            per_device_train_batch_size=4,
-            learning_rate=0.01,
-            logging_steps=1,
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=True,
-            **{"max_steps": 6, "max_grad_norm": 1.0, "save_strategy": "no", **arguments},
-        )
-        data = data or examples()
-        return Trainer(model=model or Regression(), args=settings, train_dataset=data, eval_dataset=data[:4])
-
-    return make_trainer
+    """Makes Trainers that save into the test's folder."""
+    return functools.partial(make_trainer, tmp_path)
 
 
 def train(trainer: Trainer, transport: gradvitals.MemoryTransport | None = None, **options) -> Trainer:

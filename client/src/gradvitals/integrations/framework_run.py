@@ -5,10 +5,11 @@ Knows no framework. Mistakes raise ConfigurationError when the callback is made 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from gradvitals.errors import ConfigurationError
 from gradvitals.fused_step import ABSENT, put_attribute
@@ -23,6 +24,28 @@ if TYPE_CHECKING:
 _INIT = frozenset(inspect.signature(init).parameters)
 _WATCH = frozenset(inspect.signature(Run.watch).parameters) - {"self", "model", "optimizer", "name", "scaler", "hook"}
 _LIMITS = frozenset({"max_norm", "clip_value", "strategy"})
+
+
+_Hook = TypeVar("_Hook", bound=Callable[..., None])
+
+
+class HasRun(Protocol):
+    """A callback."""
+
+    _framework: FrameworkRun
+
+
+def harmless(hook: _Hook) -> _Hook:
+    """A callback's method that never raises into the framework: a fault of ours is told once, and training goes on."""
+
+    @functools.wraps(hook)
+    def guarded(self: HasRun, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as fault:  # noqa: BLE001 -- as above
+            self._framework.tell(fault)
+
+    return cast(_Hook, guarded)
 
 
 class FrameworkRun:
@@ -46,6 +69,7 @@ class FrameworkRun:
         self._spared: list[str] = []  # checkpoints that a rotation let go of, and that may not be deleted yet
         self._taken: list[tuple[object, str, Any]] = []  # whose attribute, which, what was there
         self._pause: AbstractContextManager[None] | None = None  # entered
+        self._ended: Run | None = None  # the last one
         self.run: Run | None = None  # None while no training goes on
         self.monitors: list[Monitor] = []
 
@@ -112,6 +136,12 @@ class FrameworkRun:
             else:
                 self._spared.append(each)
 
+    def tell(self, fault: Exception) -> None:
+        """Tell the person of a fault of ours."""
+        run = self.run or self._ended
+        if run is not None:
+            run._tell_fault(fault)
+
     def take_over(self, owner: object, **ours: Any) -> None:
         """Put attributes of ours onto an object of the framework; ``end`` puts back what was there."""
         for name, value in ours.items():
@@ -133,6 +163,7 @@ class FrameworkRun:
     def end(self, error: BaseException | None = None) -> None:
         """Leave everything as it was, and end the run by how the training ended; harmless when done twice."""
         run, self.run = self.run, None
+        self._ended = run or self._ended
         for owner, name, before in reversed(self._taken):
             put_attribute(owner, name, before)
         self._taken, self._watched, self._spared = [], [], []

@@ -18,7 +18,7 @@ except ImportError:
     from pytorch_lightning import Callback  # type: ignore[assignment]  # the same class under its older name
 
 from gradvitals.errors import ConfigurationError
-from gradvitals.integrations.framework_run import FrameworkRun
+from gradvitals.integrations.framework_run import FrameworkRun, harmless
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -40,7 +40,7 @@ class GradvitalsCallback(Callback):
 
     def __init__(self, run: Run | None = None, **options: Any) -> None:
         super().__init__()
-        self._fit = FrameworkRun(run, options)
+        self._framework = FrameworkRun(run, options)
         self._step: int | None = None  # of the coming step, as a checkpoint says it
         self._step_of_batch = 0
         self._limits: dict[str, float] = {}  # the Trainer's own, while ours stand in for them
@@ -48,12 +48,12 @@ class GradvitalsCallback(Callback):
     @property
     def run(self) -> Run | None:
         """The run; None while no fit goes on."""
-        return self._fit.run
+        return self._framework.run
 
     @property
     def monitors(self) -> list[Monitor]:
         """The monitors of the optimizers, in their order; empty while no fit goes on."""
-        return list(self._fit.monitors)
+        return list(self._framework.monitors)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin: the optimizers are there, and a checkpoint has been read."""
@@ -67,11 +67,11 @@ class GradvitalsCallback(Callback):
         if step is None:
             step = trainer.global_step // max(len(trainer.optimizers), 1)  # it counts the steps of all optimizers
         self._step = None
-        run = self._fit.begin(step)
+        run = self._framework.begin(step)
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         names = _names(pl_module, trainer.optimizers)
         for name, optimizer in zip(names, trainer.optimizers, strict=True):
-            self._fit.watch(pl_module, optimizer, name=name, scaler=scaler, limits=_limits(trainer))
+            self._framework.watch(pl_module, optimizer, name=name, scaler=scaler, limits=_limits(trainer))
         self._limits = _limits(trainer)
         save_checkpoint, remove_checkpoint = trainer.save_checkpoint, trainer.strategy.remove_checkpoint
 
@@ -80,57 +80,64 @@ class GradvitalsCallback(Callback):
             run.saved(run.step, filepath)
 
         def remove_unless_spared(filepath: Any) -> None:
-            self._fit.rotate(os.fspath(filepath), remove_checkpoint)
+            self._framework.rotate(os.fspath(filepath), remove_checkpoint)
 
-        self._fit.take_over(trainer, gradient_clip_val=None, save_checkpoint=save_and_tell)
-        self._fit.take_over(trainer.strategy, remove_checkpoint=remove_unless_spared)
+        self._framework.take_over(trainer, gradient_clip_val=None, save_checkpoint=save_and_tell)
+        self._framework.take_over(trainer.strategy, remove_checkpoint=remove_unless_spared)
 
+    @harmless
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the step that this batch is for."""
-        self._step_of_batch = self._fit.step
+        self._step_of_batch = self._framework.step
 
+    @harmless
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Log the loss as the user knows it: Lightning has divided it by the batches of a step, and scaled it."""
-        if self._fit.run is None:
+        if self._framework.run is None:
             return
-        if pl_module.automatic_optimization and self._fit.step != self._step_of_batch:
+        if pl_module.automatic_optimization and self._framework.step != self._step_of_batch:
             return  # LBFGS evaluates a batch again within its step, whose frame is there already
         loss = loss.detach() * trainer.accumulate_grad_batches
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None:
             loss = loss / scaler.scale(torch.ones_like(loss))  # get_scale() would wait for the device
-        self._fit.run.log(loss=loss)
+        self._framework.run.log(loss=loss)
 
+    @harmless
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Watch an optimizer that was put at the place of another one during the fit; its first step is Lightning's."""
-        if self._fit.run is None or self._fit.knows(optimizer):
+        if self._framework.run is None or self._framework.knows(optimizer):
             return
         algorithm, limit = next(iter(self._limits.items()), (None, None))
         # Within its step it is too late for a hook.
         if limit is not None:
             pl_module.clip_gradients(optimizer, limit, "value" if algorithm == "clip_value" else "norm")
         place = next(place for place, known in enumerate(trainer.optimizers) if known is optimizer)
-        self._fit.watch_instead(place, pl_module, optimizer)
+        self._framework.watch_instead(place, pl_module, optimizer)
 
+    @harmless
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """No steps for a while."""
-        self._fit.pause("validation")
+        self._framework.pause("validation")
 
+    @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Steps come again."""
-        self._fit.resume()
+        self._framework.resume()
 
+    @harmless
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End with a fit that ended well."""
-        self._fit.end()
+        self._framework.end()
 
+    @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """End with a fit that failed or was interrupted."""
-        self._fit.end(exception)
+        self._framework.end(exception)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the number of the coming step, of the first optimizer where there are several."""
-        return {} if self._fit.run is None else {"step": self._fit.step}
+        return {} if self._framework.run is None else {"step": self._framework.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the step of a checkpoint."""

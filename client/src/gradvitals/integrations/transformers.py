@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from transformers import trainer as trainer_module
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
-from gradvitals.integrations.framework_run import FrameworkRun
+from gradvitals.integrations.framework_run import FrameworkRun, harmless
 from gradvitals.monitor import monitor_of
 
 if TYPE_CHECKING:
@@ -42,27 +42,27 @@ class GradvitalsCallback(TrainerCallback):
 
     def __init__(self, trainer: Trainer, run: Run | None = None, **options: Any) -> None:
         self._trainer = trainer
-        self._training = FrameworkRun(run, options)
+        self._framework = FrameworkRun(run, options)
         self._grad_norm = torch.full((), torch.nan)
 
     @property
     def run(self) -> Run | None:
         """The run; None while no training goes on."""
-        return self._training.run
+        return self._framework.run
 
     @property
     def monitor(self) -> Monitor | None:
         """The monitor of the optimizer; None while no training goes on."""
-        return next(iter(self._training.monitors), None)
+        return next(iter(self._framework.monitors), None)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin: the optimizer is there, and a checkpoint has been read."""
-        self._training.end()  # of a training that failed, or that begins again with smaller batches
+        self._framework.end()  # of a training that failed, or that begins again with smaller batches
         model, optimizer = kwargs["model"], kwargs["optimizer"]
         limits = {"max_norm": args.max_grad_norm} if args.max_grad_norm > 0 else {}
-        run = self._training.begin(state.global_step)
+        run = self._framework.begin(state.global_step)
         # What the Trainer logs, by .item(), after the step in which it was measured. On a device nothing waits for it.
         device = next(model.parameters()).device
         self._grad_norm = torch.full(
@@ -70,53 +70,66 @@ class GradvitalsCallback(TrainerCallback):
         )
         try:
             scaler = getattr(optimizer, "scaler", None)
-            self._training.watch(model, optimizer, scaler=scaler, limits=limits)
+            self._framework.watch(model, optimizer, scaler=scaler, limits=limits)
         except Exception as mistake:
-            self._training.end(mistake)
+            self._framework.end(mistake)
             raise
         self._take_over(self._trainer.accelerator, optimizer, run)
-        self._take_over_rotation(str(args.output_dir))
+        self._take_over_rotation()
 
+    @harmless
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Have the norm of this step logged, if it is logged."""
         self._grad_norm.copy_(torch.as_tensor(torch.nan if self.monitor is None else self.monitor.global_norm))
 
+    @harmless
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         """An evaluation goes on: no steps for a while."""
-        self._training.pause("evaluation")
+        self._framework.pause("evaluation")
 
+    @harmless
     def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Steps come again."""
-        self._training.resume()
+        self._framework.resume()
 
     on_predict = on_evaluate
 
+    @harmless
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Tell of a checkpoint."""
         if self.run is not None:
             folder = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
             self.run.saved(self.run.step, os.path.join(str(args.output_dir), folder))
 
+    @harmless
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """End with a training that ended well."""
-        self._training.end()
+        self._framework.end()
 
-    def _take_over_rotation(self, ours: str) -> None:
+    def _take_over_rotation(self) -> None:
+        save_checkpoint = self._trainer._save_checkpoint
         rotate_checkpoints = vars(trainer_module)["rotate_checkpoints"]
 
         def rotate_and_spare(
             output_dir: str, save_total_limit: int | None = None, best_model_checkpoint: str | None = None, **how: Any
         ) -> None:
-            if save_total_limit is None or save_total_limit <= 0 or output_dir != ours:
+            if save_total_limit is None or save_total_limit <= 0:
                 rotate_checkpoints(output_dir, save_total_limit, best_model_checkpoint, **how)
                 return
             # The newest comes last, the best before it; neither of them ever goes.
             checkpoints = sort_checkpoints(output_dir, best_model_checkpoint=best_model_checkpoint, **how)
             stay = max(save_total_limit, 1 if best_model_checkpoint in (None, *checkpoints[-1:]) else 2)
             for path in checkpoints[:-stay]:
-                self._training.rotate(path, lambda old: shutil.rmtree(old, ignore_errors=True))
+                self._framework.rotate(path, lambda old: shutil.rmtree(old, ignore_errors=True))
 
-        self._training.take_over(trainer_module, rotate_checkpoints=rotate_and_spare)
+        def save_and_spare(*args: Any, **kwargs: Any) -> None:
+            vars(trainer_module)["rotate_checkpoints"] = rotate_and_spare  # a function of the module, so not for long
+            try:
+                save_checkpoint(*args, **kwargs)
+            finally:
+                vars(trainer_module)["rotate_checkpoints"] = rotate_checkpoints
+
+        self._framework.take_over(self._trainer, _save_checkpoint=save_and_spare)
 
     def _take_over(self, accelerator: Any, optimizer: Optimizer, run: Run) -> None:
         backward, clip_grad_norm_ = accelerator.backward, accelerator.clip_grad_norm_
@@ -131,4 +144,4 @@ class GradvitalsCallback(TrainerCallback):
                 return clip_grad_norm_(parameters, max_norm, norm_type)
             return self._grad_norm
 
-        self._training.take_over(accelerator, backward=log_and_backward, clip_grad_norm_=tell_norm)
+        self._framework.take_over(accelerator, backward=log_and_backward, clip_grad_norm_=tell_norm)
