@@ -8,6 +8,7 @@ lock. It reads files and never writes one.
 from __future__ import annotations
 
 import bisect
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -299,11 +300,13 @@ class Backlog:
         if self._read is not None:
             self._read.entries = None
         self._read = segment
-        records = read_file(segment.path)
+        records, known = read_file(segment.path), segment.size or math.inf
         segment.entries, segment.spans = {}, {}
         for count, record in enumerate(records):
             if count % 16 == 0:
                 self._give_way()
+            if record.offset > known:  # its writer has gone on: that is looked at the next time
+                break
             if record.kind == CHUNK:
                 segment.add(Entry(read_head(record.payload), len(record.payload), None, segment, record.offset))
         self.damaged += records.damaged

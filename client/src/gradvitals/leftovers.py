@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,13 +120,13 @@ def read_leftover(folder: Path, now: float) -> Leftover | None:
         return None
     age = max(now - seen_at, 0.0)
     is_here = attempt is not None and attempt.host == this_host()
-    runs_here = attempt is not None and is_here and _runs(attempt.pid)
+    runs_here = attempt is not None and is_here and _runs(attempt.pid)  # or another process that has its id now
     leftover = Leftover(
         folder,
         run,
         attempt,
         age_seconds=age,
-        is_alive=runs_here if is_here else age < SILENT_SECONDS,
+        is_alive=runs_here and age < LATE_SECONDS if is_here else age < SILENT_SECONDS,
         is_dead=is_here and not runs_here,
     )
     for record in declared:
@@ -141,8 +141,9 @@ def read_leftover(folder: Path, now: float) -> Leftover | None:
 class LeftoverFrames(FrameStore):
     """The frames of a leftover, for a sender. Nothing is added to them here."""
 
-    def __init__(self, leftover: Leftover) -> None:
+    def __init__(self, leftover: Leftover, on_sent: Callable[[int], None] = lambda frames: None) -> None:
         self.leftover = leftover
+        self._on_sent = on_sent
         self._acknowledged: dict[str, int] = dict(leftover.attempt.acknowledged) if leftover.attempt else {}
         self._backlog = Backlog(leftover.attempt_id)
         self.refresh(leftover)
@@ -192,6 +193,7 @@ class LeftoverFrames(FrameStore):
     def acknowledge(self, chunk: Parcel, next: int) -> None:
         """The service holds ``next`` frames of the chunk's stream."""
         self._backlog.acknowledge(chunk, next)
+        self._on_sent(chunk.n)
 
     def rewind(self, monitor: str, next: int) -> bool:
         """The service holds only ``next`` frames; False when that changes nothing."""

@@ -51,10 +51,11 @@ class Sender:
         route: Route,
         announcer: Announcer,
         *,
+        checkpoints: CheckpointOutbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events_told = 0
-        self.checkpoints = CheckpointOutbox(asks=attempt.resumed_from_step is not None)
+        self.checkpoints = checkpoints or CheckpointOutbox(asks=attempt.resumed_from_step is not None)
         self._checkpoints_at = -math.inf  # not to be told again before
         self._run = run
         self._attempt = attempt
@@ -142,6 +143,27 @@ class Sender:
         why = f": {self._problem or 'it takes too long'}" if self._transport is not None else ""
         return f"{unsent}{given_up}{why}; kept in {self._store.place} for `gradvitals sync`"
 
+    # Of a sender without a thread, whose owner does what the thread would.
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the service has everything and knows the end."""
+        return self._delivered.is_set()
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is delivered at present."""
+        return self._problem
+
+    @property
+    def is_closing(self) -> threading.Event:
+        """Set once no frame follows."""
+        return self._closing
+
+    def describe_as(self, attempt: Attempt) -> None:
+        """Tell from now on that the attempt is so."""
+        self._attempt = attempt
+
     # The sender's thread.
 
     def _work(self) -> None:
@@ -170,8 +192,8 @@ class Sender:
 
     def _deliver(self) -> None:
         while True:
-            pause = self._try_round()
-            if self._delivered.is_set() or (self._closing.is_set() and self._is_hopeless()):
+            pause = self.try_round()
+            if self._delivered.is_set() or (self._closing.is_set() and self.is_hopeless()):
                 self._route.close()
                 return
             if not self._failures:
@@ -182,11 +204,11 @@ class Sender:
             elif self._closing.wait(pause):
                 self._failures = 0  # leaving: try at once, and then at short intervals
 
-    def _is_hopeless(self) -> bool:
+    def is_hopeless(self) -> bool:
         """Whether nothing can be delivered before the process ends: no service is known, or it refuses us."""
         return self._transport is None or self._transport is self._stopped_by
 
-    def _try_round(self) -> float:
+    def try_round(self) -> float:
         """Do one round; the seconds until the next one is due."""
         try:
             self._round()

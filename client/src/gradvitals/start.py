@@ -30,6 +30,7 @@ from gradvitals.sender import Sender
 from gradvitals.settings import Settings, clean_name, find_service, read_settings
 from gradvitals.spool import Spool
 from gradvitals.spooled import SpooledFrames
+from gradvitals.syncing import NextProcess
 from gradvitals.transport import Transport
 
 TAGS = 64
@@ -115,6 +116,15 @@ def init(
         )
     sender = Sender(declaration, attempt, store, route, announcer)
     sender.start()
+    if keeps and rank == 0 and settings.mode == "online":
+        NextProcess(
+            settings.spool_directory,
+            declaration.run_id,
+            attempt.attempt_id,
+            lambda: _choose_route(settings, url, announcer),
+            announcer,
+            sender.is_closing,
+        ).start()
     atexit.register(_leave)  # a second call finds nothing open
     return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=sender, route=route)
 
