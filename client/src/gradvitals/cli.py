@@ -1,4 +1,4 @@
-"""The command ``gradvitals``: look at the client's own setup, and send what is spooled. Needs no torch, starts no run."""
+"""The command ``gradvitals``: look at the client's own setup, and send what is spooled. Needs no torch."""
 
 from __future__ import annotations
 
@@ -94,9 +94,8 @@ def sync(url: str | None, watch: str | None, say: Callable[[str], None]) -> int:
         say(f"{root}: nothing to send")
     else:
         left = f"; {counted(synced.failed, 'attempt')} kept for the next sync" if synced.failed else ""
-        say(
-            f"{counted(synced.frames, 'frame')} of {counted(synced.attempts, 'attempt')} sent to {destination.url}{left}"
-        )
+        sent = f"{counted(synced.frames, 'frame')} of {counted(synced.attempts, 'attempt')} sent"
+        say(f"{sent} to {destination.url}{left}")
     return 1 if synced.failed else 0
 
 
@@ -249,8 +248,8 @@ def _parser() -> argparse.ArgumentParser:
     sync_parser.add_argument(
         "--watch",
         metavar="DIR",
-        help="follow this spool folder and send what runs write there, as they do: on a login node, for a cluster whose "
-        "machines reach no network",
+        help="follow this spool folder and send what runs write there, as they do: on a login node, for a cluster "
+        "whose machines reach no network",
     )
     return parser
 

@@ -74,6 +74,7 @@ class Spool:
         quota_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.root = root
         self.folder = root / run.run_id / attempt_id
         self._run = run
         self.quota_bytes = quota_bytes  # how much may lie in the files of chunks

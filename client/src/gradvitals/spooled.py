@@ -62,6 +62,7 @@ class SpooledFrames(FrameStore):
         self._delivered = False
         self._last_written = False  # how the attempt ended
         self._beat_at = -math.inf
+        self._told_streams = 0  # monitors that the last sign of life spoke of
         self._disk_again_at = -math.inf
         self._busy_since: float | None = None
         self._thread: threading.Thread | None = None
@@ -69,7 +70,7 @@ class SpooledFrames(FrameStore):
     @property
     def place(self) -> str | None:
         """Where frames are kept; None while that is memory only."""
-        return None if self._disk_again_at > -math.inf else str(self._spool.folder)
+        return None if self._disk_again_at > -math.inf else str(self._spool.root)
 
     # Called by whoever owns this store.
 
@@ -234,11 +235,12 @@ class SpooledFrames(FrameStore):
     def _beat(self) -> None:
         """Leave a sign of life, and at last how the attempt ended."""
         ends = self._closing.is_set() and (self._settled.is_set() or not self._last_written)
-        is_time = self._clock() - self._beat_at >= BEAT_SECONDS and (self._at_once or bool(self._backlog.streams))
-        if self._describe is not None and (ends or is_time) and (self._at_once or self._backlog.streams):
-            acknowledged = {name: stream.acknowledged for name, stream in self._backlog.streams.items()}
+        streams = dict(self._backlog.streams)
+        is_time = self._clock() - self._beat_at >= BEAT_SECONDS or len(streams) > self._told_streams
+        if self._describe is not None and (ends or is_time) and (self._at_once or streams):
+            acknowledged = {name: stream.acknowledged for name, stream in streams.items()}
             self._spool.write_attempt(as_attempt(self._describe(), acknowledged, sends=self._sends), sync=ends)
-            self._beat_at = self._clock()
+            self._beat_at, self._told_streams = self._clock(), len(streams)
             self._last_written = self._closing.is_set()
 
     def _clear_away(self) -> None:

@@ -1,4 +1,4 @@
-"""Send what lies in the spool for processes that could not: by a person's command, as a relay, or as the run's next one.
+"""Send what lies in the spool for processes that could not: a person's command, a relay, and a run's next process.
 
 A leftover is sent by the same sender that a training has, in the thread that asks for it. Needs no torch.
 """
@@ -151,7 +151,8 @@ class Syncing:
         if is_sent:
             self.synced.attempts += 1
             more = "" if courier.is_done else "; it still runs, and sync will have more to send"
-            self._say(f"{name_of(leftover)}: {sent} sent{notes}{more}")
+            page = "" if self._route.url is None else f": {self._route.url}/runs/{leftover.run.run_id}"
+            self._say(f"{name_of(leftover)}: {sent} sent{notes}{more}{page}")
         else:
             self.synced.failed += 1
             self._say(f"{name_of(leftover)}: {sent} sent, {courier.waiting:,} kept{notes}: {courier.problem}")
