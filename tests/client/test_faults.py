@@ -29,7 +29,7 @@ from gradvitals import ChunkRefusedError, MemoryTransport, Run, ServiceUnavailab
 from gradvitals.norms import GradientNorms, gradient_norms
 
 INJECTED = "injected"
-SENDER = "gradvitals-sender"
+SENDER, SPOOL = "gradvitals-sender", "gradvitals-spool"
 SUMMARY = re.compile(r"gradvitals: ([\d,]+ steps?,|no step was seen)")  # the last line, which is not about a fault
 
 
@@ -124,7 +124,7 @@ def end_sender(run: Run) -> None:
     """Now that nothing fails any more: what is left is delivered before the next training begins."""
     run.finish()
     for thread in threading.enumerate():
-        if thread.name == SENDER:
+        if thread.name in (SENDER, SPOOL):
             run._sender.begin_close()
             thread.join(10)
             assert not thread.is_alive()
@@ -193,7 +193,7 @@ def reached() -> dict[str, set[Place]]:
         listener = Listener(PLACES)
         with listener.everywhere():
             assert tried_here(Setting(), listener.listening(), threading.Event()).raised is None
-        first_here[name] = listener.reached_in(SENDER) - before
+        first_here[name] = (listener.reached_in(SENDER) | listener.reached_in(SPOOL)) - before
         before |= first_here[name]
     return first_here
 

@@ -168,14 +168,17 @@ class Sender:
 
     def _work(self) -> None:
         """The outermost guard of the thread. A fault that comes as far as this ends it: frames then wait for nobody."""
-        try:
-            self._deliver()
-        except Exception as fault:  # noqa: BLE001 -- a defect of ours must not reach the training
-            self._problem = f"a fault in gradvitals: {fault!r}"
-            with suppress(Exception):  # telling may be what has failed
-                self._announcer.say_once(repr(fault), f"nothing more is sent: {self._problem}")
-        finally:
-            self._store.settle(self._delivered.is_set())
+        for part in (self._deliver, self._settle):
+            try:
+                part()
+            except Exception as fault:  # noqa: BLE001 -- a defect of ours must not reach the training
+                self._problem = f"a fault in gradvitals: {fault!r}"
+                with suppress(Exception):  # telling may be what has failed
+                    self._announcer.say_once(repr(fault), f"nothing more is sent: {self._problem}")
+
+    def _settle(self) -> None:
+        """Leave to the store what is not delivered."""
+        self._store.settle(self._delivered.is_set())
 
     def _describe(self) -> Mapping[str, Any]:
         """How the attempt is, for whoever sends what this process cannot."""
