@@ -125,7 +125,7 @@ def end_sender(run: Run) -> None:
     run.finish()
     for thread in threading.enumerate():
         if thread.name in (SENDER, SPOOL):
-            run._sender.begin_close()
+            run._sender.close(10)
             thread.join(10)
             assert not thread.is_alive()
 
@@ -193,7 +193,7 @@ def reached() -> dict[str, set[Place]]:
         listener = Listener(PLACES)
         with listener.everywhere():
             assert tried_here(Setting(), listener.listening(), threading.Event()).raised is None
-        first_here[name] = (listener.reached_in(SENDER) | listener.reached_in(SPOOL)) - before
+        first_here[name] = set().union(*map(listener.reached_in, (SENDER, SPOOL, "MainThread"))) - before
         before |= first_here[name]
     return first_here
 
@@ -209,7 +209,7 @@ def test_a_fault_anywhere_leaves_the_training_as_it_was_and_is_told_once(name, r
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_so_does_a_fault_in_the_senders_thread(name, reached):
+def test_so_does_a_fault_where_frames_are_sent_and_spooled(name, reached):
     setting, found = Setting(), []
     torchs = Training(setting).alone()
     for place in sorted(reached[name], key=lambda place: place.name):

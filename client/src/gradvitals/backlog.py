@@ -48,6 +48,7 @@ class Segment:
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # by monitor: the first index, and that after
     entries: dict[str, list[Entry]] | None = None
     has_layers: bool = True
+    damaged: int = 0  # records that were found changed when it was read last
 
     def add(self, entry: Entry) -> None:
         """Take one more chunk."""
@@ -139,7 +140,6 @@ class Backlog:
         self.streams: dict[str, Stream] = {}
         self.layouts: dict[str, Layout] = {NO_LAYERS.layout_id: NO_LAYERS}
         self.segments: list[Segment] = []  # files, the oldest first
-        self.damaged = 0  # records that were found changed
         self._attempt_id = attempt_id
         self._give_way = give_way  # called now and then in what takes long
         self._memory: deque[Entry] = deque()  # in no file yet, newer than all that are
@@ -148,6 +148,11 @@ class Backlog:
         self._cached: deque[Entry] = deque()
         self._cached_bytes = 0
         self._read: Segment | None = None  # the last file that was read for its entries
+
+    @property
+    def damaged(self) -> int:
+        """Records that were found changed, in the files that are here."""
+        return sum(segment.damaged for segment in self.segments)
 
     # What comes in.
 
@@ -309,7 +314,7 @@ class Backlog:
                 break
             if record.kind == CHUNK:
                 segment.add(Entry(read_head(record.payload), len(record.payload), None, segment, record.offset))
-        self.damaged += records.damaged
+        segment.damaged = records.damaged
         return segment.entries
 
     def release(self, segment: Segment) -> None:
@@ -364,7 +369,7 @@ class Backlog:
             record = None
         if record is not None:
             return record.payload
-        self.damaged += 1
+        entry.segment.damaged += 1
         entries.remove(entry)
         return None
 

@@ -126,8 +126,9 @@ class Sender:
         self.begin_close()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
-        # A thread that goes on has left the last word to this one: what is written by now is kept.
-        self._store.close(deadline - time.monotonic() if not self._thread.is_alive() else 0.0)
+        if not self._thread.is_alive():
+            self._settle()  # once more, should it have failed there
+            self._store.close(deadline - time.monotonic())
         return self._delivered.is_set()
 
     def outcome(self) -> str:

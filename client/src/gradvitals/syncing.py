@@ -140,13 +140,13 @@ class Syncing:
 
     def _send(self, leftover: Leftover) -> None:
         courier = Courier(leftover, self._route, self._announcer, live=False, on_sent=self._count)
-        before, total = self.synced.frames, courier.waiting
+        before, total, damaged = self.synced.frames, courier.waiting, courier.frames.damaged
         self._now = f"{name_of(leftover)}: {{}} of {counted(total, 'frame')}"
         self._before = before
         is_sent = courier.send_all(PATIENCE_SECONDS)
         sent = counted(self.synced.frames - before, "frame")
         notes = f", {counted(courier.lost, 'frame')} lost" if courier.lost else ""
-        notes += f", {counted(courier.frames.damaged, 'damaged record')} passed over" if courier.frames.damaged else ""
+        notes += f", {counted(damaged, 'damaged record')} passed over" if damaged else ""
         self._show_progress("")
         if is_sent:
             self.synced.attempts += 1
