@@ -85,6 +85,7 @@ def running_sender(
     """A sender for the time of a test, which is closed without waiting for what it cannot deliver."""
     route = destination if hasattr(destination, "current") else FixedRoute(destination)
     sender = Sender(declaration(), attempt(), frames or store(), route, announcer or Announcer(enabled=False))
+    sender.start()
     try:
         yield sender
     finally:

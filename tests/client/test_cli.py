@@ -43,7 +43,7 @@ class TestCheck:
     def test_all_is_well(self, service, capsys):
         assert main(["check"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert [line.split(":")[0] for line in lines] == ["client", "service", "clock", "token", "version"]
+        assert [line.split(":")[0] for line in lines] == ["client", "spool", "service", "clock", "token", "version"]
         assert service.store.requests == []  # it leaves no trace
 
     def test_no_service_is_known(self, capsys, tmp_path):

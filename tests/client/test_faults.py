@@ -20,7 +20,7 @@ import pytest
 import torch
 from client.fake_service import TOKEN, Scripted, running_service
 from client.injecting import Injection, Listener, Place, injected, place_named, places_of_the_client
-from client.known_places import GUARDS, NEVER_REACHED, TELLING, TOLD_TWICE, WITHOUT_MODULES
+from client.known_places import BY_CHANCE, GUARDS, NEVER_REACHED, TELLING, TOLD_TWICE, WITHOUT_MODULES
 from client.ways_to_train import FUSED, LIMIT, SETTINGS, Setting, Training
 from torch import Tensor
 
@@ -29,7 +29,7 @@ from gradvitals import ChunkRefusedError, MemoryTransport, Run, ServiceUnavailab
 from gradvitals.norms import GradientNorms, gradient_norms
 
 INJECTED = "injected"
-SENDER = "gradvitals-sender"
+SENDER, SPOOL = "gradvitals-sender", "gradvitals-spool"
 SUMMARY = re.compile(r"gradvitals: ([\d,]+ steps?,|no step was seen)")  # the last line, which is not about a fault
 
 
@@ -124,8 +124,8 @@ def end_sender(run: Run) -> None:
     """Now that nothing fails any more: what is left is delivered before the next training begins."""
     run.finish()
     for thread in threading.enumerate():
-        if thread.name == SENDER:
-            run._sender.begin_close()
+        if thread.name in (SENDER, SPOOL):
+            run._sender.close(10)
             thread.join(10)
             assert not thread.is_alive()
 
@@ -147,7 +147,7 @@ def complaints(setting: Setting, torchs: list[Tensor], injection: Injection, out
         yield f"{place.name} left gradients unclipped"
 
 
-PLACES = [place for place in places_of_the_client(WITHOUT_MODULES) if not is_one_of(place, GUARDS)]
+PLACES = [place for place in places_of_the_client(WITHOUT_MODULES) if not is_one_of(place, (*GUARDS, *BY_CHANCE))]
 SERVICES = {"a service with troubles": tried_with_trouble, "a service over HTTP": tried_over_http}
 
 
@@ -193,7 +193,8 @@ def reached() -> dict[str, set[Place]]:
         listener = Listener(PLACES)
         with listener.everywhere():
             assert tried_here(Setting(), listener.listening(), threading.Event()).raised is None
-        first_here[name] = listener.reached_in(SENDER) - before
+        first_here[name] = (listener.reached_in(SENDER) | listener.reached_in(SPOOL)) - before
+        first_here[name] |= {place for place in listener.reached_in("MainThread") if place.name.startswith("spooled.")}
         before |= first_here[name]
     return first_here
 
@@ -209,7 +210,7 @@ def test_a_fault_anywhere_leaves_the_training_as_it_was_and_is_told_once(name, r
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_so_does_a_fault_in_the_senders_thread(name, reached):
+def test_so_does_a_fault_where_frames_are_sent_and_spooled(name, reached):
     setting, found = Setting(), []
     torchs = Training(setting).alone()
     for place in sorted(reached[name], key=lambda place: place.name):

@@ -373,7 +373,13 @@ class TestTold:
         assert len(lines) == 2
         assert "no service is known" in lines[0]
 
-    def test_offline_says_plainly_that_nothing_is_kept(self, capsys):
+    def test_offline_says_where_frames_are_kept_and_what_sends_them(self, capsys, spool_folder):
+        gradvitals.init(mode="offline").finish()
+        said = capsys.readouterr().err
+        assert f"frames are kept in {spool_folder}; `gradvitals sync` sends them" in said
+
+    def test_offline_without_a_spool_says_plainly_that_nothing_is_kept(self, capsys, monkeypatch):
+        monkeypatch.setenv("GRADVITALS_SPOOL_MIB", "0")
         gradvitals.init(mode="offline").finish()
         assert "frames are held in memory only and end with this process" in capsys.readouterr().err
 

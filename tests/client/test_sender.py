@@ -19,6 +19,7 @@ from gradvitals import (
     ServiceUnavailableError,
 )
 from gradvitals.announce import Announcer
+from gradvitals.frames import decode_chunk
 from gradvitals.logged import LoggedValues
 from gradvitals.route import OfflineRoute, SearchedRoute
 from gradvitals.settings import Destination
@@ -43,6 +44,20 @@ class Told(Announcer):
     def wait_for(self, text: str) -> bool:
         with self.said:
             return self.said.wait_for(lambda: any(text in line for line in self.lines), 10)
+
+
+class Refusing(MemoryTransport):
+    """A service that takes no chunk of a certain kind."""
+
+    def __init__(self, refuses) -> None:
+        super().__init__()
+        self.refuses = refuses
+
+    def send_chunk(self, run_id, body):
+        if self.refuses(decode_chunk(body, self.layouts)):
+            self.requests.append("chunk")
+            raise ChunkRefusedError("422: no")
+        return super().send_chunk(run_id, body)
 
 
 def submit(sender, steps: range, monitor: str = "main") -> None:
@@ -198,23 +213,32 @@ class TestTrouble:
         assert [(lost.first, lost.n, lost.reason) for lost in transport.lost()] == [(4, 6, "rewound")]
         assert transport.attempts[ATTEMPT_ID]["monitors"]["main"]["lost"] == 6
 
-    def test_a_refused_chunk_is_a_counted_gap_told_once_and_the_rest_arrives(self, transport):
-        told = Told()
+    def test_the_one_frame_that_is_refused_is_a_counted_gap_told_once_and_all_others_arrive(self):
+        told, transport = Told(), Refusing(lambda chunk: 37 in [frame.step for frame in chunk.frames])
         with running_sender(transport, announcer=told) as sender:
-            submit(sender, range(2))
-            assert transport.wait_for_frames(2)
-            transport.fail_next(ChunkRefusedError("422: loss is wrong"), request="chunk")
-            submit(sender, range(2, 5))
-            assert transport.wait_for("chunk", 3)  # the third carries the gap
-            submit(sender, range(5, 7))
+            submit(sender, range(100))
             assert sender.close(5)
-        assert stored_steps(transport) == [0, 1, 5, 6]
+        assert stored_steps(transport) == [step for step in range(100) if step != 37]
         assert [(lost.first, lost.n, lost.reason, lost.first_step) for lost in transport.lost()] == [
-            (2, 3, "refused", 2)
+            (37, 1, "refused", 37)
         ]
-        assert [line for line in told.lines if "refused" in line] == [
-            "3 frames refused and given up: 422: loss is wrong"
-        ]
+        assert [line for line in told.lines if "refused" in line] == ["1 frame refused and given up: 422: no"]
+        assert transport.requests.count("chunk") <= 32
+
+    def test_chunks_that_are_too_large_for_the_service_arrive_in_smaller_ones(self):
+        transport = Refusing(lambda chunk: len(chunk.frames) > 10)
+        with running_sender(transport) as sender:
+            submit(sender, range(300))
+            assert sender.close(5)
+        assert stored_steps(transport) == list(range(300))
+        assert transport.lost() == []
+
+    def test_of_a_layout_that_is_refused_every_frame_is_given_up_at_once(self, transport):
+        transport.fail_next(ChunkRefusedError("413: too many layers"), request="layout")
+        with running_sender(transport) as sender:
+            submit(sender, range(5))
+            assert sender.close(5)
+        assert [(lost.first, lost.n, lost.reason) for lost in transport.lost()] == [(0, 5, "refused")]
 
     def test_an_overflowing_store_gives_up_the_oldest_in_a_counted_gap(self, transport):
         transport.go_away()

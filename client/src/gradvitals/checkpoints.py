@@ -183,6 +183,11 @@ class CheckpointOutbox:
                 return None
             return Batch(dict(list(self._words.items())[:MOST_A_REQUEST]))
 
+    def waiting(self) -> Batch:
+        """All of what waits, for somebody else to tell."""
+        with self._lock:
+            return Batch(dict(self._words))
+
     def acknowledge(self, batch: Batch, newest_clean: str | None) -> None:
         """The service has heard it, and answered."""
         self.forget(batch)

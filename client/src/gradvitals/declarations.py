@@ -39,6 +39,7 @@ class Attempt:
     started_at: float
     resumed_from_step: int | None
     interactive: bool
+    live: bool = True  # False: told later by somebody else, and nobody is called for it
     state: str = "running"
     last_step: int | None = None
     exception: str | None = None
@@ -60,7 +61,7 @@ class Attempt:
             "pid": self.pid,
             "started_at": self.started_at,
             "resumed_from_step": self.resumed_from_step,
-            "live": True,
+            "live": self.live,
             "state": self.state,
             "last_step": self.last_step,
             "overhead": wire_number(self.overhead),

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 WIRE_VERSION = 1
+WIRE_VERSIONS = (1,)  # those that can be spoken, the newest first
 PARAM_NORMS_EVERY = 64  # a frame whose index in its stream is a multiple of this carries the norms of the weights
 
 FLAG_NON_FINITE = 1  # the global norm is NaN or infinite
@@ -145,9 +146,38 @@ class Chunk:
     lost: Sequence[LostRange] = ()
 
     @property
+    def n(self) -> int:
+        """How many frames there are."""
+        return len(self.frames)
+
+    @property
     def end(self) -> int:
         """The index in the stream of the first frame after this chunk."""
         return self.first + len(self.frames)
+
+    def encode(self, give_way: Callable[[], None] = lambda: None) -> bytes:
+        """The body that carries this chunk."""
+        return encode_chunk(self, give_way)
+
+
+class ChunkHead(msgspec.Struct, frozen=True):
+    """What of an encoded chunk says where it belongs. To read it costs no look at the columns."""
+
+    monitor: str
+    layout_id: str
+    first: int
+    n: int
+    lost: list[LostRange] = []
+
+    @property
+    def begin(self) -> int:
+        """The index of the first frame that it speaks of, a lost one included."""
+        return self.lost[0].first if self.lost else self.first
+
+    @property
+    def end(self) -> int:
+        """The index in the stream of the first frame after this chunk."""
+        return self.first + self.n
 
 
 def encode_chunk(chunk: Chunk, give_way: Callable[[], None] = lambda: None) -> bytes:
@@ -174,6 +204,92 @@ def encode_chunk(chunk: Chunk, give_way: Callable[[], None] = lambda: None) -> b
     if chunk.lost:
         body["lost"] = [asdict(lost) for lost in chunk.lost]
     return msgspec.msgpack.encode(body)
+
+
+def read_head(body: bytes) -> ChunkHead:
+    """Say where an encoded chunk belongs; raises msgspec's errors for what is none."""
+    return _head_decoder.decode(body)
+
+
+_head_decoder = msgspec.msgpack.Decoder(ChunkHead)
+
+
+def recut(bodies: Sequence[bytes], first: int, end: int, lost: Sequence[LostRange]) -> bytes:
+    """Encoded chunks of one stream and layout that follow each other as one: ``lost``, then the frames [first, end)."""
+    parts = [_rows(msgspec.msgpack.decode(body), first, end) for body in bodies]
+    joined: dict[str, Any] = {**parts[0], "n": sum(part["n"] for part in parts), "first": max(parts[0]["first"], first)}
+    for name in (*_COLUMNS, "layer_norms"):
+        joined[name] = b"".join([part[name] for part in parts])
+    before = [sum(part["n"] for part in parts[:count]) for count in range(len(parts))]
+    rows, values = [], []
+    for part, offset in zip(parts, before, strict=True):
+        if "param_norms" in part:
+            rows.append(np.frombuffer(part["param_norms"]["rows"], "<u4") + np.uint32(offset))
+            values.append(part["param_norms"]["values"])
+    joined["param_norms"] = {"rows": b"".join([r.astype("<u4").tobytes() for r in rows]), "values": b"".join(values)}
+    joined["scalars"] = {
+        name: _joined_scalar(name, parts) for name in sorted({name for part in parts for name in part["scalars"]})
+    }
+    joined["details"] = [
+        {**detail, "row": detail["row"] + offset}
+        for part, offset in zip(parts, before, strict=True)
+        for detail in part["details"]
+    ]
+    joined["lost"] = [asdict(gap) for gap in lost]
+    optional = ("param_norms", "scalars", "details", "lost")
+    absent = {name for name in optional if not (joined[name]["rows"] if name == "param_norms" else joined[name])}
+    return msgspec.msgpack.encode({name: value for name, value in joined.items() if name not in absent})
+
+
+def without_layers(body: bytes) -> bytes:
+    """An encoded chunk that keeps what there is once a frame, and nothing of the layers: of ``NO_LAYERS``."""
+    columns = msgspec.msgpack.decode(body)
+    columns |= {"layout_id": NO_LAYERS.layout_id, "layer_norms": b""}
+    columns.pop("param_norms", None)
+    details = [{**detail, "non_finite": []} for detail in columns.pop("details", ()) if detail["batch_id"] is not None]
+    return msgspec.msgpack.encode(columns | ({"details": details} if details else {}))
+
+
+NO_LAYERS = Layout(())
+
+
+def _rows(columns: dict[str, Any], first: int, end: int) -> dict[str, Any]:
+    """The columns of the frames [first, end) of a chunk, those that are optional included."""
+    n = columns["n"]
+    start, stop = max(first - columns["first"], 0), max(min(end - columns["first"], n), 0)
+    width = len(columns["layer_norms"]) // n if n else 0
+    part = {**columns, "first": columns["first"] + start, "n": stop - start}
+    for name, dtype in _COLUMNS.items():
+        size = np.dtype(dtype).itemsize
+        part[name] = columns[name][start * size : stop * size]
+    part["layer_norms"] = columns["layer_norms"][start * width : stop * width]
+    if "param_norms" in columns:
+        rows = np.frombuffer(columns["param_norms"]["rows"], "<u4")
+        low, high = np.searchsorted(rows, [start, stop])
+        values = columns["param_norms"]["values"]
+        part["param_norms"] = {
+            "rows": (rows[low:high] - np.uint32(start)).tobytes(),
+            "values": values[low * width : high * width],
+        }
+    part["scalars"] = {}
+    for name, scalar in columns.get("scalars", {}).items():
+        present = np.unpackbits(np.frombuffer(scalar["present"], np.uint8), count=n, bitorder="little")
+        before, count = int(present[:start].sum()), int(present[start:stop].sum())
+        if count:
+            values = scalar["values"][8 * before : 8 * (before + count)]
+            part["scalars"][name] = (present[start:stop], values)
+    part["details"] = [
+        {**detail, "row": detail["row"] - start}
+        for detail in columns.get("details", ())
+        if start <= detail["row"] < stop
+    ]
+    return part
+
+
+def _joined_scalar(name: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    found = [part["scalars"].get(name, (np.zeros(part["n"], np.uint8), b"")) for part in parts]
+    present = np.packbits(np.concatenate([bits for bits, _ in found]), bitorder="little")
+    return {"present": present.tobytes(), "values": b"".join([values for _, values in found])}
 
 
 def _optional_columns(frames: Sequence[Frame]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gradvitals.frames import Chunk, Frame
+from gradvitals.frames import Frame
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import CHUNK_SECONDS, Counts, FrameStore
+from gradvitals.pending import CHUNK_SECONDS, NO_LIMITS, Counts, FrameStore, Parcel
 
 AROUND = 8  # frames before and after a difference
 CALM = 200  # frames without one, before another is told
@@ -57,7 +57,7 @@ class _Stream:
         return frames
 
 
-class OwnDifferences:
+class OwnDifferences(FrameStore):
     """Stands before another store, and hands on to it what is to be sent."""
 
     def __init__(
@@ -91,14 +91,14 @@ class OwnDifferences:
                     return True
         return self._store.amend(monitor, step, logged)
 
-    def take(self, flush: bool) -> Chunk | None:
+    def take(self, flush: bool, most: Mapping[str, int] = NO_LIMITS) -> Parcel | None:
         """Look at what has come, and give the oldest chunk that is due."""
         while (entry := self._next_unread(flush)) is not None:
             if entry.logged is not None:
                 entry.logged.read_into(entry.frame, self._on_unreadable)
             for frame in self._streams.setdefault(entry.monitor, _Stream()).pass_on(entry.frame):
                 self._store.add(entry.monitor, frame, None)
-        return self._store.take(flush)
+        return self._store.take(flush, most)
 
     def due_in(self) -> float | None:
         """Seconds until there is something to look at or to send."""
@@ -108,7 +108,7 @@ class OwnDifferences:
         waits += [] if stored is None else [stored]
         return max(min(waits), 0.0) if waits else None
 
-    def acknowledge(self, chunk: Chunk, next: int) -> None:
+    def acknowledge(self, chunk: Parcel, next: int) -> None:
         """The service holds ``next`` frames of the chunk's stream."""
         self._store.acknowledge(chunk, next)
 
@@ -116,7 +116,7 @@ class OwnDifferences:
         """The service holds only ``next`` frames; False when that changes nothing."""
         return self._store.rewind(monitor, next)
 
-    def give_up(self, chunk: Chunk, reason: str) -> None:
+    def give_up(self, chunk: Parcel, reason: str) -> None:
         """Count a chunk's frames as lost."""
         self._store.give_up(chunk, reason)
 

@@ -5,7 +5,7 @@ next sorts them into their streams. The sender's thread takes, acknowledges and 
 list operations at most, never while a value is read, encoded or sent. What does not fit is given up from the oldest on,
 in counted ranges that the service stores as gaps: a gap is acceptable, a slow step is not.
 
-``FrameStore`` is what the sender asks of a store; a spool on disk can take this one's place.
+``FrameStore`` is what the sender asks of a store; a spool on disk can stand behind this one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange
 from gradvitals.logged import LoggedValues
@@ -27,6 +27,7 @@ CHUNK_FRAMES = 256
 CHUNK_BYTES = 1 << 20
 STORE_FRAMES = 10_000
 STORE_BYTES = 16 << 20
+NO_LIMITS: Mapping[str, int] = {}
 INBOX_FRAMES = 256  # at which the training thread sorts them itself: the sender may hang
 
 
@@ -39,8 +40,47 @@ class Counts:
     lost: int  # given up
 
 
+class Parcel(Protocol):
+    """What goes in one request: some ranges that were lost, then consecutive frames."""
+
+    @property
+    def monitor(self) -> str: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def lost(self) -> Sequence[LostRange]: ...
+    def encode(self, give_way: Callable[[], None]) -> bytes: ...
+
+
 class FrameStore(Protocol):
-    """Where frames wait for the service."""
+    """Where frames wait for the service. A store in memory has nothing to do when it starts and ends."""
+
+    @property
+    def place(self) -> str | None:
+        """Where frames are kept when this process ends; None: nowhere."""
+        return None
+
+    def start(self, wake: Callable[[], None], describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Begin. ``wake`` tells the sender that there is something; ``describe`` says how the attempt is."""
+        return
+
+    def begin_close(self) -> None:
+        """No frame follows."""
+        return
+
+    def settle(self, delivered: bool) -> None:
+        """The sender has ended; what was ``delivered`` entirely need not be kept."""
+        return
+
+    def close(self, timeout_seconds: float) -> None:
+        """Wait until what is to be kept is."""
+        return
 
     def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
         """Take one frame; never waits. True when the sender should look at once."""
@@ -48,19 +88,22 @@ class FrameStore(Protocol):
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """Add values to a monitor's frame of ``step``; False when it is not held any more or was already taken."""
 
-    def take(self, flush: bool) -> Chunk | None:
-        """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
+    def take(self, flush: bool, most: Mapping[str, int]) -> Parcel | None:
+        """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up.
+
+        ``most`` limits the frames of the monitors that are named in it.
+        """
 
     def due_in(self) -> float | None:
         """Seconds until the next chunk is due; None when nothing waits."""
 
-    def acknowledge(self, chunk: Chunk, next: int) -> None:
+    def acknowledge(self, chunk: Parcel, next: int) -> None:
         """The service holds ``next`` frames of the chunk's stream."""
 
     def rewind(self, monitor: str, next: int) -> bool:
         """The service holds only ``next`` frames; False when that changes nothing."""
 
-    def give_up(self, chunk: Chunk, reason: str) -> None:
+    def give_up(self, chunk: Parcel, reason: str) -> None:
         """Count a chunk's frames as lost."""
 
     def counts(self) -> Mapping[str, Counts]:
@@ -126,14 +169,14 @@ class _Stream:
             or now - self.entries[0].added >= CHUNK_SECONDS
         )
 
-    def ready(self, now: float, flush: bool) -> list[_Entry]:
+    def ready(self, now: float, flush: bool, most: int) -> list[_Entry]:
         """The entries of the next chunk. The newest is held back for a moment: values may still be logged for it."""
         count = len(self.entries)
         if count and not (flush or self.urgent) and now - self.entries[-1].added < CHUNK_SECONDS:
             count -= 1
         ready: list[_Entry] = []
         nbytes = 0
-        for entry in itertools.islice(self.entries, min(count, CHUNK_FRAMES)):
+        for entry in itertools.islice(self.entries, min(count, most)):
             nbytes += entry.nbytes
             if ready and (nbytes > CHUNK_BYTES or entry.frame.layout is not ready[0].frame.layout):
                 break
@@ -141,7 +184,7 @@ class _Stream:
         return ready
 
 
-class PendingFrames:
+class PendingFrames(FrameStore):
     """The store in memory: at most ``max_frames`` frames or ``max_bytes`` bytes over all streams of one attempt."""
 
     def __init__(
@@ -209,7 +252,7 @@ class PendingFrames:
             entry.logged.merge(logged)
             return True
 
-    def take(self, flush: bool) -> Chunk | None:
+    def take(self, flush: bool, most: Mapping[str, int] = NO_LIMITS) -> Chunk | None:
         """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
         now = self._clock()
         with self._lock:
@@ -218,7 +261,7 @@ class PendingFrames:
             for stream in sorted(self._streams.values(), key=lambda s: s.entries[0].added if s.entries else now):
                 if not (flush or stream.is_due(now)):
                     continue
-                entries = stream.ready(now, flush)
+                entries = stream.ready(now, flush, min(CHUNK_FRAMES, most.get(stream.monitor, CHUNK_FRAMES)))
                 if not entries and not stream.lost:
                     continue
                 stream.taken = max(stream.taken, stream.first + len(entries))
@@ -248,7 +291,7 @@ class PendingFrames:
         self._asleep = not waits
         return max(min(waits), 0.0) if waits else None
 
-    def acknowledge(self, chunk: Chunk, next: int) -> None:
+    def acknowledge(self, chunk: Parcel, next: int) -> None:
         """The service holds ``next`` frames of the chunk's stream."""
         with self._lock:
             stream = self._streams[chunk.monitor]
@@ -271,7 +314,7 @@ class PendingFrames:
                 stream.acknowledged = next
             return True
 
-    def give_up(self, chunk: Chunk, reason: str) -> None:
+    def give_up(self, chunk: Parcel, reason: str) -> None:
         """Count a chunk's frames as lost."""
         with self._lock:
             stream = self._streams[chunk.monitor]

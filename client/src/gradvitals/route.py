@@ -55,8 +55,13 @@ class FixedRoute:
 class OfflineRoute:
     """Nowhere, because the person said so."""
 
-    absence = "offline: frames are held in memory only and end with this process"
     url = None
+
+    def __init__(self, kept_in: str | None = None) -> None:
+        if kept_in is None:
+            self.absence = "offline: frames are held in memory only and end with this process"
+        else:
+            self.absence = f"offline: frames are kept in {kept_in}; `gradvitals sync` sends them"
 
     def current(self) -> None:
         """Nothing is sent."""
@@ -68,7 +73,7 @@ class OfflineRoute:
 class SearchedRoute:
     """The service that ``find`` finds, looked for now and then; another answer makes another transport."""
 
-    absence = "no service is known: start `gradvitals-service serve` or set GRADVITALS_URL; frames wait in memory"
+    absence = "no service is known: start `gradvitals-service serve` or set GRADVITALS_URL; frames wait for it"
 
     def __init__(
         self,

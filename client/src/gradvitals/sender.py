@@ -12,8 +12,9 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from gradvitals.announce import Announcer, counted
 from gradvitals.checkpoints import Checkpoint, CheckpointOutbox
@@ -26,17 +27,16 @@ from gradvitals.errors import (
     SendingStoppedError,
     ServiceUnavailableError,
 )
-from gradvitals.frames import WIRE_VERSION, Chunk, Frame, Layout, encode_chunk
+from gradvitals.frames import WIRE_VERSIONS, Frame, Layout
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import FrameStore
+from gradvitals.pending import CHUNK_FRAMES, FrameStore, Parcel
 from gradvitals.route import LOOK_AGAIN_SECONDS, Route
-from gradvitals.transport import AttemptAnswer, Transport
+from gradvitals.transport import AttemptAnswer, Transport, what_to_install
 
 HEARTBEAT_SECONDS = 5.0
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 30.0
 GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
-MEANWHILE = "Training goes on; frames wait in memory and are sent later"
 TELL_AGAIN_SECONDS = 600.0  # of a service that goes away again and again
 
 
@@ -51,10 +51,11 @@ class Sender:
         route: Route,
         announcer: Announcer,
         *,
+        checkpoints: CheckpointOutbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events_told = 0
-        self.checkpoints = CheckpointOutbox(asks=attempt.resumed_from_step is not None)
+        self.checkpoints = checkpoints or CheckpointOutbox(asks=attempt.resumed_from_step is not None)
         self._checkpoints_at = -math.inf  # not to be told again before
         self._run = run
         self._attempt = attempt
@@ -75,9 +76,14 @@ class Sender:
         self._told_away_at: float | None = None
         self._away_was_told = False
         self._heartbeat_at = -math.inf
+        self._most: dict[str, int] = {}  # frames in one request, of monitors of which more were refused
         self._events_seen: int | None = None
         self._event_ids: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="gradvitals-sender", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._store.start(self._wake.set, self._describe)
         try:
             self._thread.start()
         except RuntimeError as error:  # the system has no thread left to give
@@ -108,6 +114,7 @@ class Sender:
     def begin_close(self) -> None:
         """Have what is left delivered and the service told the end, without waiting for it."""
         self._closing.set()
+        self._store.begin_close()
         self._wake.set()
 
     def close(self, timeout_seconds: float) -> bool:
@@ -115,9 +122,13 @@ class Sender:
 
         What is not delivered by then is still tried for as long as the process lives.
         """
+        deadline = time.monotonic() + timeout_seconds
         self.begin_close()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
+        if not self._thread.is_alive():
+            self._settle()  # once more, should it have failed there
+            self._store.close(deadline - time.monotonic())
         return self._delivered.is_set()
 
     def outcome(self) -> str:
@@ -128,23 +139,65 @@ class Sender:
         if self._delivered.is_set():
             return f"everything was sent{given_up}"
         unsent = f"not sent: {counted(waiting, 'frame')}" if waiting else "the service was not told of the end"
-        return f"{unsent}{given_up}: {self._problem or 'it takes too long'}"
+        if self._store.place is None:
+            return f"{unsent}{given_up}: {self._problem or 'it takes too long'}"
+        why = f": {self._problem or 'it takes too long'}" if self._transport is not None else ""
+        return f"{unsent}{given_up}{why}; kept in {self._store.place} for `gradvitals sync`"
+
+    # Of a sender without a thread, whose owner does what the thread would.
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the service has everything and knows the end."""
+        return self._delivered.is_set()
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is delivered at present."""
+        return self._problem
+
+    @property
+    def is_closing(self) -> threading.Event:
+        """Set once no frame follows."""
+        return self._closing
+
+    def describe_as(self, attempt: Attempt) -> None:
+        """Tell from now on that the attempt is so."""
+        self._attempt = attempt
 
     # The sender's thread.
 
     def _work(self) -> None:
         """The outermost guard of the thread. A fault that comes as far as this ends it: frames then wait for nobody."""
-        try:
-            self._deliver()
-        except Exception as fault:  # noqa: BLE001 -- a defect of ours must not reach the training
-            self._problem = f"a fault in gradvitals: {fault!r}"
-            with suppress(Exception):  # telling may be what has failed
-                self._announcer.say_once(repr(fault), f"nothing more is sent: {self._problem}")
+        for part in (self._deliver, self._settle):
+            try:
+                part()
+            except Exception as fault:  # noqa: BLE001 -- a defect of ours must not reach the training
+                self._problem = f"a fault in gradvitals: {fault!r}"
+                with suppress(Exception):  # telling may be what has failed
+                    self._announcer.say_once(repr(fault), f"nothing more is sent: {self._problem}")
+
+    def _settle(self) -> None:
+        """Leave to the store what is not delivered."""
+        self._store.settle(self._delivered.is_set())
+
+    def _describe(self) -> Mapping[str, Any]:
+        """How the attempt is, for whoever sends what this process cannot."""
+        return {
+            "run_id": self._run.run_id,
+            "attempt_id": self._attempt.attempt_id,
+            "body": self._attempt.body(self._store.counts(), self._events_seen or 0),
+            "checkpoints": self.checkpoints.waiting().body(self._attempt.attempt_id),
+        }
+
+    def _meanwhile(self) -> str:
+        where = "in memory" if self._store.place is None else f"in {self._store.place}"
+        return f"Training goes on; frames wait {where} and are sent later"
 
     def _deliver(self) -> None:
         while True:
-            pause = self._try_round()
-            if self._delivered.is_set() or (self._closing.is_set() and self._is_hopeless()):
+            pause = self.try_round()
+            if self._delivered.is_set() or (self._closing.is_set() and self.is_hopeless()):
                 self._route.close()
                 return
             if not self._failures:
@@ -155,11 +208,11 @@ class Sender:
             elif self._closing.wait(pause):
                 self._failures = 0  # leaving: try at once, and then at short intervals
 
-    def _is_hopeless(self) -> bool:
+    def is_hopeless(self) -> bool:
         """Whether nothing can be delivered before the process ends: no service is known, or it refuses us."""
         return self._transport is None or self._transport is self._stopped_by
 
-    def _try_round(self) -> float:
+    def try_round(self) -> float:
         """Do one round; the seconds until the next one is due."""
         try:
             self._round()
@@ -175,7 +228,7 @@ class Sender:
             return self._back_off(error)
         except Exception as fault:  # noqa: BLE001 -- a defect of ours, which may be cured by what comes next
             line = f"a fault in gradvitals: {fault!r}"
-            self._announcer.say_once(repr(fault), f"{line}. {MEANWHILE}")
+            self._announcer.say_once(repr(fault), f"{line}. {self._meanwhile()}")
             return self._back_off(ServiceUnavailableError(line), told=True)
 
     def _round(self) -> None:
@@ -198,7 +251,7 @@ class Sender:
                     self._heartbeat(transport)
                 self._tell_checkpoints(transport, redeclared=redeclared)
                 closing = self._closing.is_set()  # read before the store: what is added later belongs to no flush
-                chunk = self._store.take(flush=closing)
+                chunk = self._store.take(closing, self._most)
                 if chunk is not None:
                     self._send(transport, chunk)
                     redeclared = False
@@ -221,9 +274,8 @@ class Sender:
             return
         try:
             answer = transport.declare_run(self._run.run_id, self._run.body())
-            if WIRE_VERSION not in answer.wire_versions:
-                spoken = ", ".join(map(str, answer.wire_versions))
-                raise SendingStoppedError(f"the service speaks wire version {spoken}, this gradvitals {WIRE_VERSION}")
+            if not set(WIRE_VERSIONS) & set(answer.wire_versions):
+                raise SendingStoppedError(f"the service at {transport.url} {what_to_install(answer.wire_versions)}")
             self._heartbeat(transport)
         except ChunkRefusedError as refusal:
             raise SendingStoppedError(f"the run was refused: {refusal}") from refusal
@@ -241,29 +293,41 @@ class Sender:
         self._declared = False
         self._declared_layouts.clear()
 
-    def _send(self, transport: Transport, chunk: Chunk) -> None:
+    def _send(self, transport: Transport, chunk: Parcel) -> None:
         """Send one chunk and let go of what was acknowledged, or of what never will be."""
         try:
             self._declare_layout(transport, chunk.layout)
-            answer = transport.send_chunk(self._run.run_id, encode_chunk(chunk, self._give_way))
+            answer = transport.send_chunk(self._run.run_id, chunk.encode(self._give_way))
         except OutOfOrderError as error:
             if not self._store.rewind(chunk.monitor, error.next):
                 raise ServiceUnavailableError(f"the service cannot say where to go on: {error}") from error
             return
         except ChunkRefusedError as refusal:
-            if not chunk.frames:  # what was lost is refused as well: there is nothing that could be sent instead
-                raise SendingStoppedError(str(refusal)) from refusal
-            self._store.give_up(chunk, "refused")
-            self._announcer.say_once(
-                "refused", f"{counted(len(chunk.frames), 'frame')} refused and given up: {refusal}"
-            )
+            self._narrow_down(chunk, refusal)
             return
         if not chunk.end <= answer.next <= self._store.counts()[chunk.monitor].made:
             raise ServiceUnavailableError(f"the service acknowledged {answer.next} frames, {chunk.end} were sent")
         self._store.acknowledge(chunk, answer.next)
+        self._widen(chunk.monitor)
         self._recover()
         if answer.event_revision > (self._events_seen or 0):
             self._heartbeat(transport)
+
+    def _narrow_down(self, chunk: Parcel, refusal: ChunkRefusedError) -> None:
+        """Have fewer frames sent at once until the one is found that is refused; that one is given up."""
+        if not chunk.n:  # what was lost is refused as well: there is nothing that could be sent instead
+            raise SendingStoppedError(str(refusal)) from refusal
+        if chunk.n > 1 and chunk.layout.layout_id in self._declared_layouts:
+            self._most[chunk.monitor] = chunk.n // 2
+            return
+        self._store.give_up(chunk, "refused")
+        self._announcer.say_once("refused", f"{counted(chunk.n, 'frame')} refused and given up: {refusal}")
+
+    def _widen(self, monitor: str) -> None:
+        if monitor in self._most:
+            self._most[monitor] *= 2
+            if self._most[monitor] >= CHUNK_FRAMES:
+                del self._most[monitor]
 
     def _tell_checkpoints(self, transport: Transport, *, redeclared: bool, last: bool = False) -> None:
         """Tell what waits of checkpoints. Whatever becomes of that, frames are never held up, unless it is the last."""
@@ -329,7 +393,7 @@ class Sender:
         if first and (self._told_away_at is None or now - self._told_away_at >= TELL_AGAIN_SECONDS):
             self._told_away_at = now
             self._away_was_told = True
-            self._announcer.say(f"{error}. {MEANWHILE}")
+            self._announcer.say(f"{error}. {self._meanwhile()}")
         if isinstance(error, ServiceUnavailableError) and error.retry_after is not None:
             return error.retry_after
         longest: float = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_RETRY_SECONDS)

@@ -29,11 +29,14 @@ VARIABLES = {
     "GRADVITALS_PROJECT": "the project of runs that name none",
     "GRADVITALS_RUN_ID": "the run to belong to; the same on every rank and after a restart",
     "GRADVITALS_STATE_DIR": "the folder with the local service's service.json",
+    "GRADVITALS_SPOOL_DIR": "where frames are kept until they are sent, instead of the state folder's spool",
+    "GRADVITALS_SPOOL_MIB": "how much of it one process may fill, in MiB; 0 keeps frames in memory only",
     "GRADVITALS_QUIET": "1 to print nothing",
 }
 DEFAULT_PROJECT = "default"
 NAME_CHARACTERS = 512
 SERVICE_FILE_BYTES = 65_536
+SPOOL_MIB = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Settings:
     token: str | None = field(repr=False)
     quiet: bool
     state_directory: Path
+    spool_directory: Path
+    spool_bytes: int  # of one process; 0: no spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ def read_settings(
         token=_check_token("GRADVITALS_TOKEN", (env.get("GRADVITALS_TOKEN") or "").strip()),
         quiet=env.get("GRADVITALS_QUIET", "").strip().lower() in ("1", "true", "yes", "on"),
         state_directory=state_directory(env),
+        spool_directory=spool_directory(env),
+        spool_bytes=_check_mib("GRADVITALS_SPOOL_MIB", env.get("GRADVITALS_SPOOL_MIB", "")) << 20,
     )
 
 
@@ -101,6 +108,13 @@ def state_directory(environment: Mapping[str, str]) -> Path:
     if given := environment.get("GRADVITALS_STATE_DIR"):
         return Path(os.path.expanduser(given))
     return Path(environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")) / "gradvitals"
+
+
+def spool_directory(environment: Mapping[str, str]) -> Path:
+    """The folder in which runs keep what is not sent yet."""
+    if given := environment.get("GRADVITALS_SPOOL_DIR"):
+        return Path(os.path.expanduser(given))
+    return state_directory(environment) / "spool"
 
 
 def find_service(settings: Settings, warn: Callable[[str], None]) -> Destination | None:
@@ -146,6 +160,14 @@ def _check_mode(field_name: str, mode: str) -> Mode:
     if mode not in MODES:
         raise ConfigurationError(f"{field_name} is {mode!r}, expected one of {', '.join(MODES)}")
     return cast(Mode, mode)
+
+
+def _check_mib(field_name: str, text: str) -> int:
+    if not text.strip():
+        return SPOOL_MIB
+    if not (text.strip().isascii() and text.strip().isdigit() and len(text.strip()) < 9):
+        raise ConfigurationError(f"{field_name} is {text!r}, expected a whole number of MiB such as {SPOOL_MIB}")
+    return int(text)
 
 
 def _check_token(field_name: str, token: str) -> str | None:

@@ -28,6 +28,9 @@ from gradvitals.route import FixedRoute, OfflineRoute, Route, SearchedRoute
 from gradvitals.run import FINISH_SECONDS, Run, close_open_runs
 from gradvitals.sender import Sender
 from gradvitals.settings import Settings, clean_name, find_service, read_settings
+from gradvitals.spool import Spool
+from gradvitals.spooled import SpooledFrames
+from gradvitals.syncing import NextProcess
 from gradvitals.transport import Transport
 
 TAGS = 64
@@ -94,6 +97,7 @@ def init(
     if disabled:
         return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=None, route=OfflineRoute())
     route = _choose_route(settings, url, announcer)
+    keeps = settings.spool_bytes > 0 and not isinstance(route, FixedRoute)  # a transport is a test's
 
     def tell_unreadable(name: str, fault: Exception) -> None:
         announcer.say_once(f"read {name}", f"{name!r} could not be read: {fault!r}")
@@ -101,14 +105,33 @@ def init(
     store: FrameStore = PendingFrames(attempt.attempt_id, on_unreadable=tell_unreadable)
     if rank != 0:
         store = OwnDifferences(store, on_unreadable=tell_unreadable)
+    if keeps:
+        store = SpooledFrames(
+            store,
+            Spool(settings.spool_directory, declaration, attempt.attempt_id, quota_bytes=settings.spool_bytes),
+            announcer,
+            attempt_id=attempt.attempt_id,
+            sends=settings.mode == "online",
+            at_once=rank == 0,
+        )
     sender = Sender(declaration, attempt, store, route, announcer)
+    sender.start()
+    if keeps and rank == 0 and settings.mode == "online":
+        NextProcess(
+            settings.spool_directory,
+            declaration.run_id,
+            attempt.attempt_id,
+            lambda: _choose_route(settings, url, announcer),
+            announcer,
+            sender.is_closing,
+        ).start()
     atexit.register(_leave)  # a second call finds nothing open
     return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=sender, route=route)
 
 
 def _choose_route(settings: Settings, url: str | Transport | None, announcer: Announcer) -> Route:
     if settings.mode == "offline":
-        return OfflineRoute()
+        return OfflineRoute(str(settings.spool_directory) if settings.spool_bytes else None)
     if url is not None and not isinstance(url, str):
         return FixedRoute(url)
     return SearchedRoute(lambda: find_service(settings, lambda line: announcer.say_once(line, line)))

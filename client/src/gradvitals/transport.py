@@ -11,7 +11,7 @@ import ipaddress
 import os
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from gradvitals.errors import (
     SendingStoppedError,
     ServiceUnavailableError,
 )
+from gradvitals.frames import WIRE_VERSIONS
 
 JSON = "application/json"
 CHUNK = "application/vnd.gradvitals.chunk+msgpack"
@@ -246,13 +247,21 @@ def refusal(url: str, answer: Answer) -> Exception:
         if body.error:
             return SendingStoppedError(said)
     if status == 415 and body.wire_versions is not None:
-        return SendingStoppedError(
-            f"{url} speaks wire version {', '.join(map(str, body.wire_versions))}, gradvitals {__version__} speaks 1: "
-            "install a gradvitals that speaks the service's"
-        )
+        if set(body.wire_versions) & set(WIRE_VERSIONS):  # it does speak ours, and yet took this for none of it
+            return ChunkRefusedError(said)
+        return SendingStoppedError(f"{url} {what_to_install(body.wire_versions)}")
     if status in (413, 422) or (status in (400, 405, 415) and body.error):  # 405: a service older than the request
         return ChunkRefusedError(said)
     return ServiceUnavailableError(said, retry_after(answer.headers))
+
+
+def what_to_install(spoken: Sequence[int]) -> str:
+    """What to do where no version of the wire is spoken on both sides."""
+    ours = ", ".join(map(str, WIRE_VERSIONS))
+    theirs = ", ".join(map(str, spoken)) or "none"
+    is_newer = bool(spoken) and min(spoken) > max(WIRE_VERSIONS)
+    cure = "a newer gradvitals here" if is_newer else "a newer gradvitals-service there"
+    return f"speaks wire version {theirs}, gradvitals {__version__} speaks {ours}: install {cure}"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
