@@ -16,6 +16,7 @@ from gradvitals_service.database import Base, make_engine
 
 TABLES = {
     "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
+    "segments", "segment_columns", "rollups", "compactions",
 }  # fmt: skip
 
 

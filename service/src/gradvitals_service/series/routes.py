@@ -1,19 +1,22 @@
-"""Show measurements: series for charts, and the layers of the newest frame."""
+"""Show measurements: series for charts, the layers of the newest frame and over time, and every frame as it was."""
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
-from starlette.responses import Response
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response, StreamingResponse
 
 from gradvitals_service.auth.scopes import require_read
-from gradvitals_service.database import SessionDep
+from gradvitals_service.database import SnapshotDep
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.runs.queries import get_run
+from gradvitals_service.series.export import CONTENT_TYPE, Wanted, check_layers, export
+from gradvitals_service.series.heatmap import Statistic, read_heatmap
+from gradvitals_service.series.layers import read_layers
 from gradvitals_service.series.metrics import STANDARD_METRICS
 from gradvitals_service.series.queries import Line, choose_monitor
-from gradvitals_service.series.reading import read_layers, read_series
-from gradvitals_service.series.schemas import LayersRead, SeriesRead
+from gradvitals_service.series.reading import StepRange, read_series
+from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
 from gradvitals_service.wirejson import WireJSONResponse
 
 router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["series"], dependencies=[Depends(require_read)])
@@ -23,7 +26,7 @@ Step = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 
 def find_line(
-    session: SessionDep,
+    session: SnapshotDep,
     run_id: UUID,
     monitor: Annotated[str | None, Query(max_length=128, description="by default `main`, or the first by name")] = None,
     rank: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
@@ -45,25 +48,54 @@ def parse_metrics(
     return names
 
 
+def parse_range(from_step: Step = None, to_step: Step = None) -> StepRange:
+    """The steps asked for; both ends are included."""
+    if from_step is not None and to_step is not None and to_step < from_step:
+        raise MalformedError(f"query.to_step: {to_step} lies before from_step {from_step}")
+    return from_step, to_step
+
+
 LineDep = Annotated[Line, Depends(find_line)]
+RangeDep = Annotated[StepRange, Depends(parse_range)]
+Points = Annotated[int, Query(ge=1, le=10_000, description="at most this many buckets")]
 
 
 @router.get("/series", response_model=SeriesRead)
 def read_run_series(
-    session: SessionDep,
+    session: SnapshotDep,
     line: LineDep,
     metrics: Annotated[list[str], Depends(parse_metrics)],
-    points: Annotated[int, Query(ge=1, le=10_000, description="at most this many buckets")] = 1000,
-    from_step: Step = None,
-    to_step: Step = None,
+    asked: RangeDep,
+    points: Points = 1000,
 ) -> Response:
     """Metrics over steps, in buckets that keep every spike. Both ends of the range are included."""
-    if from_step is not None and to_step is not None and to_step < from_step:
-        raise MalformedError(f"query.to_step: {to_step} lies before from_step {from_step}")
-    return WireJSONResponse(read_series(session, line, metrics, points, (from_step, to_step)))
+    return WireJSONResponse(read_series(session, line, metrics, points, asked))
 
 
 @router.get("/layers", response_model=LayersRead)
-def read_run_layers(session: SessionDep, line: LineDep) -> Response:
+def read_run_layers(session: SnapshotDep, line: LineDep) -> Response:
     """The layers of the newest frame."""
     return WireJSONResponse(read_layers(session, line))
+
+
+@router.get("/layers/heatmap", response_model=HeatmapRead)
+def read_run_heatmap(
+    session: SnapshotDep, line: LineDep, asked: RangeDep, points: Points = 1000, statistic: Statistic = "max"
+) -> Response:
+    """The norm of every layer over steps, in buckets that keep every spike."""
+    return WireJSONResponse(read_heatmap(session, line, statistic, points, asked))
+
+
+@router.get("/export", response_class=StreamingResponse, responses={200: {"content": {CONTENT_TYPE: {}}}})
+def export_run(
+    request: Request,
+    session: SnapshotDep,
+    line: LineDep,
+    metrics: Annotated[list[str], Depends(parse_metrics)],
+    asked: RangeDep,
+    layer: Annotated[list[str] | None, Query(description="a layer's name; repeatable")] = None,
+) -> StreamingResponse:
+    """Every frame as it was measured, in the pieces of docs/wire.md."""
+    wanted = Wanted(line, metrics, list(dict.fromkeys(layer or ())), asked)
+    check_layers(session, wanted)
+    return StreamingResponse(export(request.app.state.session_factory, wanted), media_type=CONTENT_TYPE)
