@@ -5,7 +5,6 @@ the writer only the swap, which is one transaction: a compactor that is killed a
 Several services may compact the same database. What one has prepared is not written once another one was faster.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +13,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from gradvitals_service.database import database_reason
-from gradvitals_service.errors import NotFoundError, OverloadedError
+from gradvitals_service.background import Chore
+from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.queries import StreamKey, layout_size
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.writer import Item
@@ -53,7 +51,7 @@ class _Seen:
     spoiled: set[int] = field(default_factory=set)  # firsts of rows that cannot be read
 
 
-class Compactor(threading.Thread):
+class Compactor(Chore):
     """Works from ``start`` to ``close``; ``work`` is one round of it."""
 
     def __init__(
@@ -62,30 +60,11 @@ class Compactor(threading.Thread):
         writer: Submits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(name="gradvitals-compactor", daemon=True)
+        super().__init__("compactor", SECONDS_BETWEEN)
         self._session_factory = session_factory
         self._writer = writer
         self._clock = clock
         self._seen: dict[StreamKey, _Seen] = {}
-        self._closing = threading.Event()
-
-    def close(self, timeout_seconds: float = 10.0) -> None:
-        """Stop after the task at hand; what is left is done after the next start."""
-        self._closing.set()
-        if self.is_alive():
-            self.join(timeout_seconds)
-
-    def run(self) -> None:
-        """Work, rest, again; outlive a database that is away."""
-        while not self._closing.is_set():
-            try:
-                self.work()
-            except (SQLAlchemyError, OverloadedError, TimeoutError) as error:
-                reason = database_reason(error) if isinstance(error, SQLAlchemyError) else str(error)
-                log.warning("compaction_waits", reason=reason)
-            except Exception:  # a fault of ours must end neither the thread nor the service
-                log.exception("compaction_failed")
-            self._closing.wait(SECONDS_BETWEEN)
 
     def work(self) -> int:
         """Do all that is due; gives how many blocks and segments were made."""
@@ -94,7 +73,7 @@ class Compactor(threading.Thread):
         self._forget_others(standings)
         made = 0
         for standing in standings:
-            if self._closing.is_set():
+            if self.closing:
                 break
             seen, ended = self._look(standing)
             if ended != seen.as_ended or standing.next_frame - seen.looked_at >= BLOCK_FRAMES or seen.looked_at < 0:
@@ -109,7 +88,7 @@ class Compactor(threading.Thread):
         spoiled = set() if spoiled is None else spoiled
         key, made, overtaken = standing.key, 0, False
         for task in self._plan(key, spoiled, ended, least):
-            if self._closing.is_set():
+            if self.closing:
                 return made
             try:
                 self._do(key, task)

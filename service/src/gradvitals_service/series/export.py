@@ -139,9 +139,12 @@ class _Reader:
         metrics = {}
         for name in self._wanted.metrics:
             column = metric_column(columns, name)
-            metrics[name] = {"values": column.values[kept].tobytes()}
-            if not column.present[kept].all():
-                metrics[name]["present"] = np.packbits(column.present[kept], bitorder="little").tobytes()
+            values, present = column.values[kept], column.present[kept]
+            if present.all():
+                metrics[name] = {"values": values.tobytes()}
+            else:
+                bitmap = np.packbits(present, bitorder="little").tobytes()
+                metrics[name] = {"values": np.where(present, values, np.nan).tobytes(), "present": bitmap}
         return {
             "n": len(step),
             "step": step.tobytes(),
