@@ -36,7 +36,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them. An older service knows chunks only: what was compacted can no longer be read by it."""
+    """Drop them, unless they hold frames: an older service knows chunks only, and none may get lost on the way back."""
+    if op.get_bind().execute(sa.text("SELECT 1 FROM segments LIMIT 1")).first() is not None:
+        raise RuntimeError("segments hold frames that the revision before could not read; restore a backup instead")
     op.drop_column("projects", "raw_layer_days")
     for table in ("compactions", "rollups", "segment_columns", "segments"):
         op.drop_table(table)

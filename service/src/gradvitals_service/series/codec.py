@@ -5,6 +5,7 @@ column-major, byte-shuffled and zstd compressed: neighbouring values of one seri
 lie side by side. Lossless; zstd's content checksum catches what a disk got wrong. Pure: no database, no wire.
 """
 
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -220,16 +221,26 @@ def _unpack(blob: bytes) -> tuple[_Header, memoryview]:
     return header, body
 
 
+class _Zstd(threading.local):
+    """A compressor and a decompressor for each thread: making one costs as much as a small column."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_zstd = _Zstd()
+
+
 def compress(head: bytes, parts: Sequence[bytes]) -> bytes:
     """One blob with a checksum of its own: what stands before the values, and the shuffled values."""
-    content = b"".join([len(head).to_bytes(4, "little"), head, *parts])
-    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(content)
+    return _zstd.compressor.compress(b"".join([len(head).to_bytes(4, "little"), head, *parts]))
 
 
 def decompress(blob: bytes, kind: type[Head]) -> tuple[Head, memoryview]:
     """Read what ``compress`` wrote; a blob that has changed since is refused."""
     try:
-        content = zstandard.ZstdDecompressor().decompress(blob, max_output_size=_MOST_BYTES)
+        content = _zstd.decompressor.decompress(blob, max_output_size=_MOST_BYTES)
         end = 4 + int.from_bytes(content[:4], "little")
         return msgspec.msgpack.decode(content[4:end], type=kind), memoryview(content)[end:]
     except (zstandard.ZstdError, msgspec.MsgspecError) as error:
@@ -238,8 +249,13 @@ def decompress(blob: bytes, kind: type[Head]) -> tuple[Head, memoryview]:
 
 def shuffle(values: Array, kind: str) -> bytes:
     """Lay the first bytes of all values side by side, then the second ones, and so on."""
-    plain = np.ascontiguousarray(values, dtype=kind)
-    return plain.reshape(-1, 1).view(np.uint8).T.tobytes()
+    plain = np.ascontiguousarray(values, dtype=kind).reshape(-1)
+    size = plain.itemsize
+    by_value = plain.view(np.uint8).reshape(-1, size)
+    by_place = np.empty((size, len(by_value)), np.uint8)
+    for place in range(size):  # a third of the time that numpy takes to copy the transposed array
+        by_place[place] = by_value[:, place]
+    return by_place.tobytes()
 
 
 def unshuffle(data: bytes | memoryview, kind: str) -> Array:
@@ -247,6 +263,8 @@ def unshuffle(data: bytes | memoryview, kind: str) -> Array:
     size = np.dtype(kind).itemsize
     if len(data) % size:
         raise CorruptChunkError("a column ends in the middle of a value")
-    if not data:
-        return np.empty(0, kind)
-    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(size, -1).T).view(kind).reshape(-1)
+    by_place = np.frombuffer(data, np.uint8).reshape(size, -1)
+    by_value = np.empty((by_place.shape[1], size), np.uint8)
+    for place in range(size):
+        by_value[:, place] = by_place[place]
+    return by_value.reshape(-1).view(kind)

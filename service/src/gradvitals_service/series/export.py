@@ -48,16 +48,15 @@ def check_layers(session: Session, wanted: Wanted) -> None:
 
 def export(session_factory: sessionmaker[Session], wanted: Wanted) -> Iterator[bytes]:
     """The pieces in the order of steps, each behind its length, some at a time."""
-    buffer = bytearray()
+    some: list[bytes] = []
     with begin_snapshot(session_factory) as session:
         for piece in _pieces(session, wanted):
             encoded = msgspec.msgpack.encode(piece)
-            buffer += len(encoded).to_bytes(4, "little")
-            buffer += encoded
-            if len(buffer) >= _BYTES_AT_ONCE:
-                yield bytes(buffer)
-                buffer.clear()
-    yield bytes(buffer)
+            some += [len(encoded).to_bytes(4, "little"), encoded]
+            if sum(map(len, some)) >= _BYTES_AT_ONCE:
+                yield b"".join(some)
+                some = []
+    yield b"".join(some)
 
 
 def _pieces(session: Session, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -136,18 +135,23 @@ class _Reader:
     def _cut(self, columns: Columns, layers: dict[str, Array], steps: Steps) -> dict[str, Any]:
         kept = steps.slice_of(columns["step"])
         step = columns["step"][kept]
-        metrics = {}
+        metrics: dict[str, dict[str, Any]] = {}
         for name in self._wanted.metrics:
             column = metric_column(columns, name)
             values, present = column.values[kept], column.present[kept]
             if present.all():
-                metrics[name] = {"values": values.tobytes()}
+                metrics[name] = {"values": _bytes_of(values)}
             else:
                 bitmap = np.packbits(present, bitorder="little").tobytes()
-                metrics[name] = {"values": np.where(present, values, np.nan).tobytes(), "present": bitmap}
+                metrics[name] = {"values": _bytes_of(np.where(present, values, np.nan)), "present": bitmap}
         return {
             "n": len(step),
-            "step": step.tobytes(),
+            "step": _bytes_of(step),
             "metrics": metrics,
-            "layers": {name: norms[kept].tobytes() for name, norms in layers.items()},
+            "layers": {name: _bytes_of(norms[kept]) for name, norms in layers.items()},
         }
+
+
+def _bytes_of(values: Array) -> memoryview:
+    """Little-endian, without a copy."""
+    return np.ascontiguousarray(values).data.cast("B")

@@ -30,7 +30,8 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
     layers = Layers(session, line.run_id, newest)
     size, part, damaged = read_spans(session, line, spans, layers, [_ALL], points, asked)
     buckets = part.metrics[_ALL]
-    values = {"max": buckets.maximum, "mean": buckets.mean, "min": buckets.minimum}[statistic]
+    shape = (len(layers.names), len(part.extent))  # also where there are no buckets
+    values = {"max": buckets.maximum, "mean": buckets.mean, "min": buckets.minimum}[statistic].reshape(shape)
     return {
         "run_id": line.run_id,
         "monitor": line.monitor,
@@ -40,8 +41,8 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
         "step": as_json(part.extent.first_step),
         "layers": layers.names,
         "statistic": statistic,
-        "values": as_json(_shortened(values) if layers.names else np.empty((0, 0))),
-        "non_finite": as_json(_sparse(buckets.non_finite) if layers.names else np.empty((0, 3), np.int64)),
+        "values": as_json(_shortened(values)),
+        "non_finite": as_json(_sparse(buckets.non_finite.reshape(shape))),
         "gaps": gaps_shown(session, line, reaches, spans, asked) + damaged,
     }
 

@@ -6,12 +6,13 @@ compacted (``SnapshotDep``).
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, select
 from sqlalchemy.orm import Session
 
+from gradvitals_service.database import Base
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.runs.layouts import unpack_layers
@@ -21,6 +22,7 @@ from gradvitals_service.series.models import Chunk, Compaction, RollupRow, Segme
 
 COLUMNS_AT_ONCE = 256  # of about 50 KB each
 NAMES_AT_ONCE = 500  # a statement takes only so many values
+LAST_STEP = 2**63 - 1
 
 Thing = TypeVar("Thing")
 
@@ -100,22 +102,11 @@ def choose_monitor(session: Session, run_id: UUID, asked: str | None) -> str:
 
 def reaches(session: Session, line: Line) -> list[Reach]:
     """How far each attempt's stored frames reach, oldest attempt first; attempts without frames are left out."""
-    of_stream = (Chunk.run_id == Stream.run_id, Chunk.attempt_id == Stream.attempt_id, Chunk.monitor == Stream.monitor)
-    oldest = select(Chunk.first_step).where(*of_stream).order_by(Chunk.first).limit(1)
-    first_step = oldest.correlate(Stream).scalar_subquery()
-    same = (Compaction.run_id == Stream.run_id) & (Compaction.attempt_id == Stream.attempt_id)
-    statement = (
-        select(Stream.attempt_id, first_step, Compaction.first_step, Stream.last_step)
-        .join(Attempt, (Attempt.run_id == Stream.run_id) & (Attempt.attempt_id == Stream.attempt_id))
-        .outerjoin(Compaction, same & (Compaction.monitor == Stream.monitor))
-        .where(Stream.run_id == line.run_id, Stream.monitor == line.monitor, Attempt.rank == line.rank)
-        .order_by(Attempt.started_at, Attempt.attempt_id)
-    )
     found = []
-    for attempt_id, in_chunks, in_segments, last_step in session.execute(statement):
+    for attempt_id, in_chunks, in_segments, last_step in session.connection().execute(_REACHES, _of_line(line)):
         first_steps = [step for step in (in_chunks, in_segments) if step is not None]
         if first_steps:
-            found.append(Reach(attempt_id, min(first_steps), last_step))
+            found.append(Reach(attempt_id, min(first_steps), last_step or 0))  # frames always set it
     return found
 
 
@@ -123,8 +114,7 @@ def count_frames(session: Session, line: Line, span: Span, steps: Steps) -> int:
     """About how many frames there are at some steps, from what is known without reading them."""
     total = 0.0
     for table in (Chunk, Segment):
-        held = select(table.first_step, table.last_step, table.n)
-        for first, last, n in session.execute(held.where(*_touching(table, line, span, steps))):
+        for first, last, n in session.connection().execute(_COUNTED[table], _asked(line, span, steps)):
             inside = min(last + 1, last + 1 if steps.end is None else steps.end) - max(first, steps.first)
             total += n * inside / (last + 1 - first)
     return round(total)
@@ -134,10 +124,8 @@ def chunks_in(
     session: Session, line: Line, span: Span, steps: Steps, *, layers: bool = False
 ) -> Iterator[StoredColumns]:
     """The span's chunks and blocks that touch some steps, in order."""
-    columns = (Chunk.first_step, Chunk.last_step, Chunk.n, Chunk.layout_id, Chunk.columns)
-    asked = select(*columns, Chunk.layer_columns) if layers else select(*columns)
-    statement = asked.where(*_touching(Chunk, line, span, steps)).order_by(Chunk.first)
-    for row in session.execute(statement, execution_options={"yield_per": 64}):
+    statement = _CHUNKS[True].execution_options(yield_per=64) if layers else _CHUNKS[False]
+    for row in session.connection().execute(statement, _asked(line, span, steps)):
         yield StoredColumns(*row)
 
 
@@ -145,39 +133,31 @@ def buckets_in(
     session: Session, line: Line, span: Span, steps: Steps, level: int, *, layers: bool = False
 ) -> list[StoredBuckets]:
     """The rows of one level that touch some steps, in order."""
-    columns = (RollupRow.first_step, RollupRow.last_step, RollupRow.n, RollupRow.layout_id, RollupRow.columns)
-    asked = select(*columns, RollupRow.layer_columns) if layers else select(*columns)
-    statement = asked.where(*_touching(RollupRow, line, span, steps), RollupRow.level == level)
-    return [StoredBuckets(*row) for row in session.execute(statement.order_by(RollupRow.first))]
+    asked = _asked(line, span, steps) | {"level": level}
+    return [StoredBuckets(*row) for row in session.connection().execute(_BUCKETS[layers], asked)]
 
 
 def segments_in(
     session: Session, line: Line, span: Span, steps: Steps, names: Iterable[str]
 ) -> Iterator[StoredSegment]:
     """The span's segments that touch some steps, in order, with the columns of these names; a few at a time."""
-    columns = (Segment.first, Segment.first_step, Segment.last_step, Segment.n, Segment.layout_id, Segment.has_layers)
-    statement = select(*columns).where(*_touching(Segment, line, span, steps)).order_by(Segment.first)
-    found = [StoredSegment(*row) for row in session.execute(statement)]
+    rows = session.connection().execute(_SEGMENTS, _asked(line, span, steps))
+    found = [StoredSegment(*row) for row in rows]
     wanted = sorted(names)
     for batch in batched(found, max(1, COLUMNS_AT_ONCE // len(wanted))):
         segments = {segment.first: segment for segment in batch}
         for some in batched(wanted, NAMES_AT_ONCE):
-            data = select(SegmentColumn.first, SegmentColumn.name, SegmentColumn.data).where(
-                *_of(SegmentColumn, line, span),
-                SegmentColumn.name.in_(some),
-                SegmentColumn.first >= batch[0].first,
-                SegmentColumn.first <= batch[-1].first,
-            )
-            for first, name, blob in session.execute(data):
+            asked = {"run_id": line.run_id, "attempt_id": span.attempt_id, "monitor": line.monitor, "names": some}
+            between = {"first": batch[0].first, "last": batch[-1].first}
+            data = session.connection().execute(_SEGMENT_COLUMNS, asked | between)
+            for first, name, blob in data:
                 segments[first].data[name] = blob
         yield from batch
 
 
-def gaps_of(session: Session, line: Line) -> Sequence[Gap]:
-    """The frames that will never come, of all attempts."""
-    of_rank = select(Attempt.attempt_id).where(Attempt.run_id == line.run_id, Attempt.rank == line.rank)
-    statement = select(Gap).where(Gap.run_id == line.run_id, Gap.monitor == line.monitor, Gap.attempt_id.in_(of_rank))
-    return session.scalars(statement.order_by(Gap.first_step, Gap.attempt_id, Gap.first)).all()
+def gaps_of(session: Session, line: Line) -> Sequence[Row[UUID, int | None, int | None, int, str]]:
+    """The frames that will never come, of all attempts: (attempt_id, first_step, last_step, n, reason)."""
+    return session.connection().execute(_GAPS, _of_line(line)).all()
 
 
 def newest_layers(session: Session, line: Line, span: Span) -> StoredLayers | None:
@@ -246,14 +226,6 @@ def _layers(session: Session, line: Line, span: Span, *conditions: ColumnElement
     return None if row is None else StoredLayers(*row)
 
 
-def _touching(
-    table: type[Chunk] | type[Segment] | type[RollupRow], line: Line, span: Span, steps: Steps
-) -> list[ColumnElement[bool]]:
-    """Only what has a frame at one of some steps, or may have one."""
-    before_the_end = [] if steps.end is None else [table.first_step < steps.end]
-    return [*_of(table, line, span), table.last_step >= steps.first, *before_the_end]
-
-
 def _same_segment() -> ColumnElement[bool]:
     names = ("run_id", "attempt_id", "monitor", "first")
     return and_(*(getattr(Segment, name) == getattr(SegmentColumn, name) for name in names))
@@ -270,3 +242,85 @@ def batched(things: Sequence[Thing], size: int) -> Iterator[Sequence[Thing]]:
     """Some at a time."""
     for start in range(0, len(things), size):
         yield things[start : start + size]
+
+
+def _asked(line: Line, span: Span, steps: Steps) -> dict[str, Any]:
+    """The values of ``_touching``."""
+    last = LAST_STEP if steps.end is None else steps.end - 1
+    stream = {"run_id": line.run_id, "attempt_id": span.attempt_id, "monitor": line.monitor}
+    return stream | {"first_step": steps.first, "last_step": last}
+
+
+def _of_line(line: Line) -> dict[str, Any]:
+    return {"run_id": line.run_id, "monitor": line.monitor, "rank": line.rank}
+
+
+def _reaches() -> Select[UUID, int | None, int | None, int | None]:
+    same_chunks, same_compaction = (
+        and_(*(getattr(table, name) == getattr(Stream, name) for name in ("run_id", "attempt_id", "monitor")))
+        for table in (Chunk, Compaction)
+    )
+    oldest = select(Chunk.first_step).where(same_chunks).order_by(Chunk.first).limit(1)
+    first_step = oldest.correlate(Stream).scalar_subquery()
+    return (
+        select(Stream.attempt_id, first_step, Compaction.first_step, Stream.last_step)
+        .join(Attempt, (Attempt.run_id == Stream.run_id) & (Attempt.attempt_id == Stream.attempt_id))
+        .outerjoin(Compaction, same_compaction)
+        .where(Stream.run_id == bindparam("run_id"), Stream.monitor == bindparam("monitor"))
+        .where(Attempt.rank == bindparam("rank"))
+        .order_by(Attempt.started_at, Attempt.attempt_id)
+    )
+
+
+def _gaps() -> Select[UUID, int | None, int | None, int, str]:
+    of_rank = select(Attempt.attempt_id).where(Attempt.run_id == bindparam("run_id"), Attempt.rank == bindparam("rank"))
+    return (
+        select(Gap.attempt_id, Gap.first_step, Gap.last_step, Gap.n, Gap.reason)
+        .where(Gap.run_id == bindparam("run_id"), Gap.monitor == bindparam("monitor"), Gap.attempt_id.in_(of_rank))
+        .order_by(Gap.first_step, Gap.attempt_id, Gap.first)
+    )
+
+
+def _of_stream(table: type[Chunk] | type[Segment] | type[SegmentColumn] | type[RollupRow]) -> list[ColumnElement[bool]]:
+    return [getattr(table, name) == bindparam(name) for name in ("run_id", "attempt_id", "monitor")]
+
+
+def _touching(table: type[Chunk] | type[Segment] | type[RollupRow]) -> list[ColumnElement[bool]]:
+    """Only what has a frame at one of some steps, or may have one."""
+    return [
+        *_of_stream(table),
+        table.last_step >= bindparam("first_step"),
+        table.first_step <= bindparam("last_step"),
+    ]
+
+
+# What every chart asks is put together once: that would take longer than to answer it.
+_REACHES, _GAPS = _reaches(), _gaps()
+_COUNTED: dict[type[Base], Select[int, int, int]] = {
+    table: select(table.first_step, table.last_step, table.n).where(*_touching(table)) for table in (Chunk, Segment)
+}
+_CHUNK_COLUMNS = (Chunk.first_step, Chunk.last_step, Chunk.n, Chunk.layout_id, Chunk.columns)
+_CHUNKS: dict[bool, Any] = {
+    layers: select(*_CHUNK_COLUMNS, *([Chunk.layer_columns] if layers else []))
+    .where(*_touching(Chunk))
+    .order_by(Chunk.first)
+    for layers in (False, True)
+}
+_BUCKET_COLUMNS = (RollupRow.first_step, RollupRow.last_step, RollupRow.n, RollupRow.layout_id, RollupRow.columns)
+_BUCKETS: dict[bool, Any] = {
+    layers: select(*_BUCKET_COLUMNS, *([RollupRow.layer_columns] if layers else []))
+    .where(*_touching(RollupRow), RollupRow.level == bindparam("level"))
+    .order_by(RollupRow.first)
+    for layers in (False, True)
+}
+_SEGMENTS = (
+    select(Segment.first, Segment.first_step, Segment.last_step, Segment.n, Segment.layout_id, Segment.has_layers)
+    .where(*_touching(Segment))
+    .order_by(Segment.first)
+)
+_SEGMENT_COLUMNS = select(SegmentColumn.first, SegmentColumn.name, SegmentColumn.data).where(
+    *_of_stream(SegmentColumn),
+    SegmentColumn.name.in_(bindparam("names", expanding=True)),
+    SegmentColumn.first >= bindparam("first"),
+    SegmentColumn.first <= bindparam("last"),
+)

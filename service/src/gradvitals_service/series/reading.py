@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
-from gradvitals_service.ingest.models import Gap
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import Reach, Span, asked_of, cut_overlaps
 from gradvitals_service.series.downsample import Array, Buckets, bucket_size, bucket_starts
@@ -74,7 +73,8 @@ def gaps_shown(
     return [
         gap(lost.first_step, lost.last_step, lost.n, lost.reason)
         for lost in queries.gaps_of(session, line)
-        if lost.attempt_id not in replaced and _is_shown(lost, ends.get(lost.attempt_id), asked)
+        if lost.attempt_id not in replaced
+        and _is_shown(lost.first_step, lost.last_step, ends.get(lost.attempt_id), asked)
     ]
 
 
@@ -92,12 +92,12 @@ def _buckets_as_json(buckets: Buckets) -> dict[str, Any]:
     }
 
 
-def _is_shown(lost: Gap, end_step: int | None, asked: StepRange) -> bool:
+def _is_shown(first_step: int | None, last_step: int | None, end_step: int | None, asked: StepRange) -> bool:
     """Whether a gap touches the range and was not run through again; one without known steps always is."""
-    if lost.first_step is None or lost.last_step is None:
+    if first_step is None or last_step is None:
         return True
     from_step, to_step = asked
-    replaced = end_step is not None and lost.first_step >= end_step
-    before = from_step is not None and lost.last_step < from_step
-    after = to_step is not None and lost.first_step > to_step
+    replaced = end_step is not None and first_step >= end_step
+    before = from_step is not None and last_step < from_step
+    after = to_step is not None and first_step > to_step
     return not (replaced or before or after)

@@ -81,10 +81,14 @@ def encode_column(values: Array, kind: str, present: NDArray[np.bool_] | None = 
     header = _Header(_VERSION, len(values), kind)
     if present is not None:
         header.present = np.packbits(present, bitorder="little").tobytes()
-    if kind == "<i8" and len(values) > 1 and not np.any(np.diff(values, n=2)):
+    if kind == "<i8" and _evenly_spaced(values):
         header.stride = (int(values[0]), int(values[1]) - int(values[0]))
         return compress(msgspec.msgpack.encode(header), [])
     return compress(msgspec.msgpack.encode(header), [shuffle(values, kind)])
+
+
+def _evenly_spaced(values: NDArray[np.int64]) -> bool:
+    return len(values) > 1 and 0 <= values[0] < values[-1] < 2**62 and not np.any(np.diff(values, n=2))
 
 
 def decode_column(blob: bytes) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -95,7 +99,7 @@ def decode_column(blob: bytes) -> tuple[Array, NDArray[np.bool_] | None]:
     present = None if header.present is None else bits(header.present, header.n)
     if header.stride is not None:
         first, distance = header.stride
-        return first + distance * np.arange(header.n, dtype=np.int64), present
+        return np.arange(first, first + distance * header.n, distance, dtype=np.int64), present
     values = unshuffle(body, header.kind)
     if len(values) != header.n:
         raise CorruptChunkError("a column is not as long as its header says")
