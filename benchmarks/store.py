@@ -6,9 +6,10 @@ the service's own compactor works on them through the service's own writer; only
 """
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -22,8 +23,9 @@ from gradvitals_service import migrating
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.dashboard.hub import Hub
 from gradvitals_service.database import begin_write, make_engine, make_session_factory
+from gradvitals_service.health.detectors import Detectors
 from gradvitals_service.ingest.models import Stream
-from gradvitals_service.ingest.queries import StreamHead, StreamKey, insert_chunk, save_stream
+from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey, insert_chunk, save_stream
 from gradvitals_service.ingest.writer import Writer
 from gradvitals_service.projects.queries import make_project
 from gradvitals_service.runs.models import Attempt
@@ -84,7 +86,8 @@ class Store:
         self.key = StreamKey(uuid4(), uuid4(), "main")
         self.frames = Frames(layer_count)
         self.next_frame = 0
-        self._declare(layer_count)
+        self._layer_count = layer_count
+        self._declare()
         self.writer = Writer(session_factory, Channels([], "http://127.0.0.1"), Hub())
         self.compactor = Compactor(session_factory, self.writer)
 
@@ -93,16 +96,17 @@ class Store:
         """Whose frames they are."""
         return self.key.run_id
 
-    def add(self, frames: int) -> None:
+    def add(self, frames: int, *, compacting: bool = True, chunk: int = CHUNK) -> None:
         """Store so many frames more, in chunks, and compact now and then as the service does beside the ingest."""
         end = self.next_frame + frames
         while self.next_frame < end:
             with begin_write(self.session_factory) as session:
                 for _ in range(16):
-                    self._add_chunk(session, min(CHUNK, end - self.next_frame))
+                    self._add_chunk(session, min(chunk, end - self.next_frame))
                     if self.next_frame == end:
                         break
-            self.compactor.work()
+            if compacting:
+                self.compactor.work()
 
     def finish(self) -> None:
         """The run ends, and what is left of it is compacted."""
@@ -116,6 +120,12 @@ class Store:
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
         return self.path.stat().st_size
 
+    def vacuumed_bytes(self) -> int:
+        """The same after the free pages were given back."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("VACUUM")
+        return self.size_bytes()
+
     def _add_chunk(self, session: Session, n: int) -> None:
         chunk = self.frames.take(n)
         columns, layer_columns = encode_columns(chunk)
@@ -125,13 +135,15 @@ class Store:
         now = datetime.now(UTC)
         insert_chunk(session, self.key, values | {"columns": columns, "layer_columns": layer_columns}, now)
         self.next_frame += n
-        save_stream(session, self.key, StreamHead(True, self.next_frame, steps["last_step"], LAYOUT), None)
+        # The detectors have seen none of it; with a state of theirs they do not ask for it when the service goes on.
+        state = Snapshot(Detectors(self._layer_count, [True] * self._layer_count).to_bytes(), self.next_frame)
+        save_stream(session, self.key, StreamHead(True, self.next_frame, steps["last_step"], LAYOUT), state)
 
-    def _declare(self, layer_count: int) -> None:
+    def _declare(self) -> None:
         now = datetime.now(UTC)
         layers = [
             LayerDeclaration(f"block{place}.weight", f"block{place}", [64, 64], 4096, "float32", 0, True)
-            for place in range(layer_count)
+            for place in range(self._layer_count)
         ]
         with begin_write(self.session_factory) as session:
             project_id = make_project(session, "benchmark")

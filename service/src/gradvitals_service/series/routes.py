@@ -42,9 +42,13 @@ def parse_metrics(
     ] = ",".join(STANDARD_METRICS),
 ) -> list[str]:
     """The metrics asked for, each once."""
+    return _names_in(metrics, least=1)
+
+
+def _names_in(metrics: str, least: int) -> list[str]:
     names = list(dict.fromkeys(name for name in metrics.split(",") if name))
-    if not 0 < len(names) <= MOST_METRICS:
-        raise MalformedError(f"query.metrics: {len(names)} names, and 1 to {MOST_METRICS} can be asked for")
+    if not least <= len(names) <= MOST_METRICS:
+        raise MalformedError(f"query.metrics: {len(names)} names, and {least} to {MOST_METRICS} can be asked for")
     return names
 
 
@@ -91,11 +95,12 @@ def export_run(
     request: Request,
     session: SnapshotDep,
     line: LineDep,
-    metrics: Annotated[list[str], Depends(parse_metrics)],
     asked: RangeDep,
     layer: Annotated[list[str] | None, Query(description="a layer's name; repeatable")] = None,
+    metrics: Annotated[str | None, Query(max_length=16_384, description="as of `series`; may be empty")] = None,
 ) -> StreamingResponse:
-    """Every frame as it was measured, in the pieces of docs/wire.md."""
-    wanted = Wanted(line, metrics, list(dict.fromkeys(layer or ())), asked)
+    """Every frame as it was measured, in the pieces of docs/wire.md. The standard metrics, unless others are named."""
+    names = list(STANDARD_METRICS) if metrics is None else _names_in(metrics, least=0)
+    wanted = Wanted(line, names, list(dict.fromkeys(layer or ())), asked)
     check_layers(session, wanted)
     return StreamingResponse(export(request.app.state.session_factory, wanted), media_type=CONTENT_TYPE)
