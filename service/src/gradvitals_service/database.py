@@ -167,12 +167,6 @@ def begin_snapshot(session_factory: sessionmaker[Session]) -> Iterator[Session]:
         yield session
 
 
-def open_snapshot(request: Request) -> Iterator[Session]:
-    """``begin_snapshot`` for one request."""
-    with begin_snapshot(request.app.state.session_factory) as session:
-        yield session
-
-
 def open_session(request: Request) -> Iterator[Session]:
     """One transaction for one request, committed before the answer goes out."""
     with request.app.state.session_factory.begin() as session:
@@ -181,4 +175,3 @@ def open_session(request: Request) -> Iterator[Session]:
 
 # scope="function": with the default the answer would be sent before the commit, and could promise what then failed.
 SessionDep = Annotated[Session, Depends(open_session, scope="function")]
-SnapshotDep = Annotated[Session, Depends(open_snapshot, scope="function")]

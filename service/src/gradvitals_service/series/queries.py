@@ -1,7 +1,7 @@
 """Every statement that reads measurements. A chart reads no layers, and only what holds the steps asked for.
 
 One answer takes several statements: the session must see one state of the database, since frames move when they are
-compacted (``SnapshotDep``).
+compacted (``begin_snapshot``).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, select, union_all
 from sqlalchemy.orm import Session
 
-from gradvitals_service.database import Base
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.runs.layouts import unpack_layers
@@ -88,9 +87,12 @@ class StoredLayers:
 
 def choose_monitor(session: Session, run_id: UUID, asked: str | None) -> str:
     """The monitor asked for, 404 where the run has others; without one ``main``, else the first by name."""
-    streams = session.scalars(select(Stream.monitor).where(Stream.run_id == run_id).distinct())
-    declared = session.scalars(select(Attempt.monitors).where(Attempt.run_id == run_id))
-    known = sorted({*streams, *(name for monitors in declared for name in monitors)})
+    connection, run = session.connection(), {"run_id": run_id}
+    streams = set(connection.execute(_MONITORS, run).scalars())
+    if (asked or "main") in streams:
+        return asked or "main"
+    declared = connection.execute(_DECLARED_MONITORS, run).scalars()
+    known = sorted(streams.union(*declared))
     if asked is None:
         return "main" if "main" in known or not known else known[0]
     if asked not in known and not (asked == "main" and not known):
@@ -113,8 +115,10 @@ def reaches(session: Session, line: Line) -> list[Reach]:
 def count_frames(session: Session, line: Line, span: Span, steps: Steps) -> int:
     """About how many frames there are at some steps, from what is known without reading them."""
     total = 0.0
-    for table in (Chunk, Segment):
-        for first, last, n in session.connection().execute(_COUNTED[table], _asked(line, span, steps)):
+    for first, last, n in session.connection().execute(_COUNTED, _asked(line, span, steps)).all():
+        if first >= steps.first and (steps.end is None or last < steps.end):
+            total += n
+        else:
             inside = min(last + 1, last + 1 if steps.end is None else steps.end) - max(first, steps.first)
             total += n * inside / (last + 1 - first)
     return round(total)
@@ -296,9 +300,11 @@ def _touching(table: type[Chunk] | type[Segment] | type[RollupRow]) -> list[Colu
 
 # What every chart asks is put together once: that would take longer than to answer it.
 _REACHES, _GAPS = _reaches(), _gaps()
-_COUNTED: dict[type[Base], Select[int, int, int]] = {
-    table: select(table.first_step, table.last_step, table.n).where(*_touching(table)) for table in (Chunk, Segment)
-}
+_MONITORS = select(Stream.monitor).where(Stream.run_id == bindparam("run_id")).distinct()
+_DECLARED_MONITORS = select(Attempt.monitors).where(Attempt.run_id == bindparam("run_id"))
+_COUNTED = union_all(
+    *(select(table.first_step, table.last_step, table.n).where(*_touching(table)) for table in (Chunk, Segment))
+)
 _CHUNK_COLUMNS = (Chunk.first_step, Chunk.last_step, Chunk.n, Chunk.layout_id, Chunk.columns)
 _CHUNKS: dict[bool, Any] = {
     layers: select(*_CHUNK_COLUMNS, *([Chunk.layer_columns] if layers else []))

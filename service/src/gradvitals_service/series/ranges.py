@@ -169,7 +169,8 @@ def _read_buckets(
             first = int(part.extent.first_step[0]) if first is None else first
             end = int(part.extent.last_step[-1]) + 1
     before = [] if first is None or first <= steps.first else [Steps(steps.first, first)]
-    after = [] if steps.end is not None and end >= steps.end else [Steps(end, steps.end)]
+    # Whatever is in segments is in buckets too: only one that the end of the range cuts leaves frames to be read.
+    after = [] if first is not None and (steps.end is None or end >= steps.end) else [Steps(end, steps.end)]
     return [*before, *spoiled, *after]
 
 
