@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
 
 def pieces_of(body: bytes) -> list[dict[str, Any]]:
@@ -19,12 +20,21 @@ def _pieces(body: bytes) -> Iterator[dict[str, Any]]:
         position = end
 
 
+def steps_of(piece: dict[str, Any]) -> bytes:
+    """The steps as int64, also where they are told as the first one and the distance."""
+    step = piece["step"]
+    if isinstance(step, bytes):
+        return step
+    first, distance = step
+    return (first + distance * np.arange(piece["n"], dtype=np.int64)).tobytes()
+
+
 def whole_column(pieces: list[dict[str, Any]], name: str) -> bytes:
     """One column over all pieces: the steps, a metric or a layer."""
     parts = []
     for piece in pieces:
         if name == "step":
-            parts.append(piece["step"])
+            parts.append(steps_of(piece))
         else:
             parts.append(piece["layers"].get(name) or piece["metrics"][name]["values"])
     return b"".join(parts)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from gradvitals_service.database import insert_if_absent
@@ -22,8 +22,6 @@ from gradvitals_service.runs.schemas import FINAL_STATES, AttemptDeclaration, La
 
 MOST_EVENTS_AN_ANSWER = 20
 DELETED = "deleted"  # the state of a run that nobody sees any more while what it has stored is being removed
-
-_STATE = select(Run.state).where(Run.run_id == bindparam("run_id"))
 
 
 def lock_run(session: Session, run_id: UUID) -> Run:
@@ -163,13 +161,6 @@ def get_run(session: Session, run_id: UUID) -> Run:
     if run is None or run.state == DELETED:
         raise NotFoundError(f"there is no run {run_id}")
     return run
-
-
-def check_run(session: Session, run_id: UUID) -> None:
-    """404 for a run that there is not."""
-    state = session.connection().execute(_STATE, {"run_id": run_id}).scalar()
-    if state is None or state == DELETED:
-        raise NotFoundError(f"there is no run {run_id}")
 
 
 def project_name(session: Session, project_id: UUID) -> str:

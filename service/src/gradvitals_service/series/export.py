@@ -21,7 +21,7 @@ from gradvitals_service.series.metrics import columns_for, metric_column
 from gradvitals_service.series.queries import Line, StoredColumns, StoredSegment
 from gradvitals_service.series.ranges import Metrics, RemovedError, gap
 from gradvitals_service.series.reading import StepRange
-from gradvitals_service.series.segments import decode_column, layer_column
+from gradvitals_service.series.segments import decode_column, evenly_spaced, layer_column
 
 CONTENT_TYPE = "application/vnd.gradvitals.export+msgpack"
 _BYTES_AT_ONCE = 2**20
@@ -146,10 +146,15 @@ class _Reader:
                 metrics[name] = {"values": _bytes_of(np.where(present, values, np.nan)), "present": bitmap}
         return {
             "n": len(step),
-            "step": _bytes_of(step),
+            "step": _spelled(step),
             "metrics": metrics,
             "layers": {name: _bytes_of(norms[kept]) for name, norms in layers.items()},
         }
+
+
+def _spelled(step: Array) -> list[int] | memoryview:
+    """Evenly spaced steps, as they nearly always are, are the first one and the distance; they would be most bytes."""
+    return [int(step[0]), int(step[1] - step[0])] if evenly_spaced(step) else _bytes_of(step)
 
 
 def _bytes_of(values: Array) -> memoryview:

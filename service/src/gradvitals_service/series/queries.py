@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.runs.layouts import unpack_layers
-from gradvitals_service.runs.models import Attempt, Layout
+from gradvitals_service.runs.models import Attempt, Layout, Run
+from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.series.attempts import Reach, Span, Steps
 from gradvitals_service.series.models import Chunk, Compaction, RollupRow, Segment, SegmentColumn
 
@@ -86,9 +87,12 @@ class StoredLayers:
 
 
 def choose_monitor(session: Session, run_id: UUID, asked: str | None) -> str:
-    """The monitor asked for, 404 where the run has others; without one ``main``, else the first by name."""
+    """The monitor asked for, without one ``main``, else the first by name; 404 where there is none, or no such run."""
     connection, run = session.connection(), {"run_id": run_id}
-    streams = set(connection.execute(_MONITORS, run).scalars())
+    found = connection.execute(_MONITORS, run).all()
+    if not found or found[0].state == DELETED:
+        raise NotFoundError(f"there is no run {run_id}")
+    streams = {row.monitor for row in found if row.monitor is not None}
     if (asked or "main") in streams:
         return asked or "main"
     declared = connection.execute(_DECLARED_MONITORS, run).scalars()
@@ -300,7 +304,12 @@ def _touching(table: type[Chunk] | type[Segment] | type[RollupRow]) -> list[Colu
 
 # What every chart asks is put together once: that would take longer than to answer it.
 _REACHES, _GAPS = _reaches(), _gaps()
-_MONITORS = select(Stream.monitor).where(Stream.run_id == bindparam("run_id")).distinct()
+_MONITORS = (
+    select(Run.state, Stream.monitor)
+    .outerjoin(Stream, Stream.run_id == Run.run_id)
+    .where(Run.run_id == bindparam("run_id"))
+    .distinct()
+)
 _DECLARED_MONITORS = select(Attempt.monitors).where(Attempt.run_id == bindparam("run_id"))
 _COUNTED = union_all(
     *(select(table.first_step, table.last_step, table.n).where(*_touching(table)) for table in (Chunk, Segment))

@@ -81,14 +81,21 @@ def encode_column(values: Array, kind: str, present: NDArray[np.bool_] | None = 
     header = _Header(_VERSION, len(values), kind)
     if present is not None:
         header.present = np.packbits(present, bitorder="little").tobytes()
-    if kind == "<i8" and _evenly_spaced(values):
+    if kind == "<i8" and evenly_spaced(values):
         header.stride = (int(values[0]), int(values[1]) - int(values[0]))
         return compress(msgspec.msgpack.encode(header), [])
     return compress(msgspec.msgpack.encode(header), [shuffle(values, kind)])
 
 
-def _evenly_spaced(values: NDArray[np.int64]) -> bool:
-    return len(values) > 1 and 0 <= values[0] < values[-1] < 2**62 and not np.any(np.diff(values, n=2))
+def evenly_spaced(values: NDArray[np.int64]) -> bool:
+    """Whether the first of strictly increasing values and their distance say all of them."""
+    if len(values) < 2 or values[0] < 0 or values[-1] >= 2**62:
+        return False
+    first, distance = int(values[0]), int(values[1] - values[0])
+    end = first + distance * len(values)
+    if distance < 1 or int(values[-1]) != end - distance:
+        return False
+    return distance == 1 or np.array_equal(values, np.arange(first, end, distance))
 
 
 def decode_column(blob: bytes) -> tuple[Array, NDArray[np.bool_] | None]:
