@@ -16,6 +16,7 @@ from gradvitals_service.database import Base, make_engine
 
 TABLES = {
     "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
+    "segments", "segment_columns", "rollups", "compactions",
 }  # fmt: skip
 
 
@@ -57,6 +58,36 @@ def test_what_the_first_release_stored_is_there_after_the_upgrade(engine: Engine
     with engine.connect() as connection:
         assert connection.execute(text("SELECT name FROM projects")).scalar() == "gru-lm"
         assert connection.execute(text("SELECT count(*) FROM checkpoints")).scalar() == 0
+
+
+def test_a_downgrade_drops_the_segments_only_while_they_hold_no_frames(engine: Engine) -> None:
+    migrating.upgrade(engine)
+    run, time = "00000000000000000000000000000001", "2026-09-21 12:30:15+00:00"
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO projects (project_id, name, created_at) VALUES ('{run}', 'p', '{time}')"))
+        connection.execute(
+            text(
+                "INSERT INTO runs (run_id, project_id, name, tags, config, links, versions, created_at, last_seen_at,"
+                " state, judged_frames, clipped_frames, already_clipped, event_revision)"
+                f" VALUES ('{run}', '{run}', 'n', '[]', '{{}}', '{{}}', '{{}}', '{time}', '{time}', 'running', 0, 0,"
+                " false, 0)"
+            )
+        )
+        connection.execute(
+            text(
+                'INSERT INTO segments (run_id, attempt_id, monitor, first, "end", n, layout_id, first_step, last_step,'
+                " received_at, has_layers, newest_layers)"
+                f" VALUES ('{run}', '{run}', 'main', 0, 1, 1, '0', 0, 0, '{time}', true, '')"
+            )
+        )
+    with pytest.raises(RuntimeError, match="segments hold frames"):
+        migrating.downgrade(engine, "0002")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM segments")).scalar() == 1
+        connection.execute(text("DELETE FROM segments"))
+    migrating.downgrade(engine, "0002")
+    tables = set(inspect(engine).get_table_names()) - {"alembic_version"}
+    assert tables == TABLES - {"segments", "segment_columns", "rollups", "compactions"}
 
 
 def test_a_database_is_current_only_after_the_upgrade(engine: Engine) -> None:

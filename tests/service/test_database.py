@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -38,6 +39,17 @@ def make_run(session: Session) -> UUID:
     run_id = uuid4()
     declare_run(session, run_id, make_project(session, "p"), RunDeclaration("p", "n"), NOW)
     return run_id
+
+
+def test_every_connection_to_sqlite_syncs_fully(tmp_path: Path) -> None:
+    """Each one that a writer could get: an acknowledgement promises that a power cut loses nothing."""
+    engine = make_engine(f"sqlite:///{tmp_path / 'gradvitals.db'}")
+    connections = [engine.connect() for _ in range(5)]
+    for connection in connections:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        connection.close()
+    engine.dispose()
 
 
 @pytest.mark.parametrize("value", [0.1, 0.0, 1e308, 5e-324, math.inf, -math.inf, math.nan, None])

@@ -28,7 +28,10 @@ from gradvitals_service.health import routes as health_routes
 from gradvitals_service.ingest import routes as ingest_routes
 from gradvitals_service.ingest.writer import Writer
 from gradvitals_service.runs import routes as run_routes
+from gradvitals_service.runs.deletion import Remover
 from gradvitals_service.series import routes as series_routes
+from gradvitals_service.series.compactor import Compactor
+from gradvitals_service.series.retention import Retention
 from gradvitals_service.settings import Settings
 
 
@@ -53,6 +56,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
     app.state.writer = Writer(app.state.session_factory, app.state.channels, app.state.hub)
+    compactor = Compactor(app.state.session_factory, app.state.writer)
+    retention = Retention(app.state.session_factory, app.state.writer, compactor)
+    app.state.chores = (compactor, retention, Remover(app.state.session_factory, app.state.writer))
     app.state.dispatcher = Dispatcher(app.state.session_factory, app.state.channels)
     add_error_handlers(app)
     _add_guards(app, settings)
@@ -75,6 +81,8 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
     app.state.started_at = datetime.now(UTC)
     app.state.summaries = Summaries(app.state.session_factory, app.state.started_at)
     app.state.writer.start()
+    for chore in app.state.chores:
+        chore.start()
     app.state.dispatcher.start()
     silence = SilenceWatch(app.state.session_factory, app.state.hub, app.state.started_at)
     watching = asyncio.create_task(silence.run())
@@ -83,6 +91,8 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
     finally:
         watching.cancel()
         app.state.hub.close()
+        for chore in app.state.chores:
+            chore.close()
         app.state.writer.stop()
         app.state.dispatcher.close()
         app.state.engine.dispose()

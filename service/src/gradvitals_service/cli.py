@@ -1,4 +1,4 @@
-"""The command ``gradvitals-service``: serve, migrate, demo, replay, link."""
+"""The command ``gradvitals-service``: serve, migrate, retention, demo, replay, link."""
 
 import json
 import sys
@@ -17,8 +17,10 @@ from gradvitals_service import migrating
 from gradvitals_service._version import __version__
 from gradvitals_service.alerts.apprise_channel import InvalidChannelError
 from gradvitals_service.auth.tokens import load_tokens
-from gradvitals_service.database import database_reason, make_engine
+from gradvitals_service.database import begin_write, database_reason, make_engine, make_session_factory
+from gradvitals_service.errors import NotFoundError
 from gradvitals_service.logs import configure_logs
+from gradvitals_service.projects.queries import keep_raw_layers
 from gradvitals_service.serving import CannotServeError, serve, sqlite_path
 from gradvitals_service.settings import Settings
 
@@ -68,6 +70,25 @@ def migrate_command(database_url: DatabaseOption = None) -> None:
         finally:
             engine.dispose()
         print("the database is up to date")
+
+
+@app.command("retention")
+def retention_command(
+    project: Annotated[str, typer.Argument(help="Name of the project.")],
+    days: Annotated[int | None, typer.Argument(help="After so many days; for ever if absent.", min=1)] = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Say for how long a project keeps the norm of every layer at every step; charts and events stay for ever."""
+    with _plain_errors():
+        engine = make_engine(_settings(database_url=database_url).database_url)
+        try:
+            with begin_write(make_session_factory(engine)) as session:
+                keep_raw_layers(session, project, days)
+        except NotFoundError as error:
+            _fail(str(error))
+        finally:
+            engine.dispose()
+        print(f"{project} keeps the norms of its layers {'for ever' if days is None else f'for {days} days'}")
 
 
 @app.command("demo")

@@ -155,6 +155,18 @@ def begin_write(session_factory: sessionmaker[Session]) -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def begin_snapshot(session_factory: sessionmaker[Session]) -> Iterator[Session]:
+    """One transaction that reads one state of the database, however many statements it takes.
+
+    On SQLite every transaction does; PostgreSQL would show each statement what was committed before it.
+    """
+    with session_factory.begin() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield session
+
+
 def open_session(request: Request) -> Iterator[Session]:
     """One transaction for one request, committed before the answer goes out."""
     with request.app.state.session_factory.begin() as session:

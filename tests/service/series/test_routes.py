@@ -7,7 +7,7 @@ import pytest
 from service.speaking import LAYERS, ServiceUnderTest, Speaker, layout_id
 from sqlalchemy import update
 
-from gradvitals_service.series import reading
+from gradvitals_service.series import ranges
 from gradvitals_service.series.models import Chunk
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -94,8 +94,8 @@ class TestSeries:
         for first in range(0, 100, 10):
             run.send(first, 10)
         decoded = []
-        decode = reading.decode_columns
-        monkeypatch.setattr(reading, "decode_columns", lambda blob: decoded.append(blob) or decode(blob))
+        decode = ranges.decode_columns
+        monkeypatch.setattr(ranges, "decode_columns", lambda blob, names: decoded.append(blob) or decode(blob, names))
         assert series(run, metrics="loss", from_step=25, to_step=31)["frames"] == 7
         assert len(decoded) == 2
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from gradvitals_service.health.queries import worst_open_events
 from gradvitals_service.projects.models import Project
 from gradvitals_service.runs.models import Run
+from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.runs.standing import (
     CALM,
     DECLARED_STATES,
@@ -62,7 +63,7 @@ def list_runs(
 
 def find_runs(session: Session, run_ids: Collection[UUID]) -> Sequence[Row[Run, str, int]]:
     """The same of the runs named, in no order; those that are not known are left out."""
-    return session.execute(_summaries().where(Run.run_id.in_(run_ids))).all()
+    return session.execute(_summaries().where(Run.run_id.in_(run_ids), Run.state != DELETED)).all()
 
 
 def count_by_health(session: Session, asked: Filter) -> dict[Health, int]:
@@ -90,7 +91,7 @@ def _summaries() -> Select[Run, str, Any]:
 
 def _scope(asked: Filter) -> list[ColumnElement[bool]]:
     """Whose runs, and what is in their names."""
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = [Run.state != DELETED]
     if asked.project is not None:
         conditions.append(Project.name == asked.project)
     if asked.text:

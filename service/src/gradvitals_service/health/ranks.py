@@ -6,6 +6,7 @@ than rank 0 does; so an event's message is completed whenever one of the two arr
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,8 @@ from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.series import flags
-from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, decode_columns
+from gradvitals_service.series.codec import ChunkColumns, Columns, CorruptChunkError, decode_columns
+from gradvitals_service.series.history import columns_in_segment
 
 MOST_RANKS_ASKED = 16
 MARK = "; rank"
@@ -29,11 +31,7 @@ def whose_fault(session: Session, key: StreamKey, attempt: Attempt, step: int) -
     if attempt.world_size < 2:
         return ""
     loss, part = [], []
-    for rank, blob in queries.columns_of_ranks(session, attempt, key.monitor, step, MOST_RANKS_ASKED):
-        try:
-            columns = decode_columns(blob)
-        except CorruptChunkError:
-            continue
+    for rank, columns in _columns_of_ranks(session, attempt, key.monitor, step):
         row = int(np.searchsorted(columns["step"], step))
         if row < len(columns["step"]) and columns["step"][row] == step:
             if _loss_is_bad(columns)[row]:
@@ -43,6 +41,18 @@ def whose_fault(session: Session, key: StreamKey, attempt: Attempt, step: int) -
     if loss:
         return f"{_named(loss)} had a loss that was not finite"
     return f"{_named(part)} held a part that was not finite" if part else f"{MARK} unknown"
+
+
+def _columns_of_ranks(session: Session, attempt: Attempt, monitor: str, step: int) -> list[tuple[int, Columns]]:
+    """What the ranks of one launch hold around a step, the lowest ranks first; what a disk has spoiled is left out."""
+    found = []
+    for rank, blob in queries.columns_of_ranks(session, attempt, monitor, step, MOST_RANKS_ASKED):
+        with suppress(CorruptChunkError):
+            found.append((rank, decode_columns(blob)))
+    for rank, stream, first in queries.segments_of_ranks(session, attempt, monitor, step, MOST_RANKS_ASKED):
+        with suppress(CorruptChunkError):
+            found.append((rank, columns_in_segment(session, stream, first)))
+    return sorted(found, key=lambda pair: pair[0])[:MOST_RANKS_ASKED]
 
 
 def hear_of_rank(

@@ -21,7 +21,8 @@ from gradvitals_service.health.ranks import whose_fault
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Run
-from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, decode_layers
+from gradvitals_service.series.codec import ChunkColumns
+from gradvitals_service.series.history import layer_norms_at
 
 MOST_LAYERS_NAMED = 100
 MOST_MESSAGE = 1024
@@ -119,11 +120,5 @@ def _first_row(
     own = event.attempt_id == key.attempt_id
     if own and first <= event.start_frame < first + len(frames):
         return np.asarray(frames.layer_norms[event.start_frame - first])
-    stored = queries.chunk_with(session, StreamKey(key.run_id, event.attempt_id, key.monitor), event.start_frame)
-    if stored is None or queries.layout_size(session, key.run_id, stored.layout_id) != layer_count:
-        return None
-    try:
-        norms, _, _ = decode_layers(stored.layer_columns, stored.n, layer_count)
-    except CorruptChunkError:
-        return None
-    return np.asarray(norms[event.start_frame - stored.first])
+    stream = StreamKey(key.run_id, event.attempt_id, key.monitor)
+    return layer_norms_at(session, stream, event.start_frame, layer_count)

@@ -1,7 +1,7 @@
 """Watch one stream: keep its detectors, and bring their state back from what is stored.
 
 A ``Watch`` is what a writer remembers of a stream between chunks. It can always be made anew: from the stream's newest
-snapshot and the chunks after it, or, for a new attempt, from the stream of the attempt before.
+snapshot and the frames after it, or, for a new attempt, from the stream of the attempt before.
 """
 
 import copy
@@ -18,7 +18,8 @@ from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey
 from gradvitals_service.runs.models import Attempt
 from gradvitals_service.series import flags
-from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, decode_chunk_columns
+from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError
+from gradvitals_service.series.history import frames_from
 
 SNAPSHOT_FRAMES = 1024
 SNAPSHOT_AGE = timedelta(seconds=10)
@@ -100,18 +101,20 @@ def read_groups(session: Session, key: StreamKey, layout_id: str) -> Groups:
 def _restore(session: Session, key: StreamKey, layout_id: str) -> Watch:
     """From the newest snapshot and the frames after it. What they tell was recorded when it happened."""
     watch = _from_snapshot(session, key, layout_id)
-    for stored in queries.chunks_from(session, key, watch.frame if watch else 0):
+    for stored in frames_from(session, key, watch.frame if watch else 0):
         if watch is None:
             watch = new_watch(stored.layout_id, read_groups(session, key, stored.layout_id))
         elif stored.layout_id != watch.layout_id:
             watch.use_layout(stored.layout_id, read_groups(session, key, stored.layout_id))
         try:
-            frames = decode_chunk_columns(stored.columns, stored.layer_columns, len(watch.groups.layer_names))
+            parts = stored.decode(len(watch.groups.layer_names))
         except CorruptChunkError as error:  # judge on without it: a stream must not stop for what the disk did
             log.error("chunk_damaged", run_id=str(key.run_id), first=stored.first, reason=str(error))
             continue
-        seen = max(watch.frame - stored.first, 0)
-        watch.observe(stored.first + seen, frames.after(seen))
+        for first, frames in parts:
+            seen = max(watch.frame - first, 0)
+            if seen < len(frames):
+                watch.observe(first + seen, frames.after(seen))
     return watch or new_watch(layout_id, read_groups(session, key, layout_id))
 
 

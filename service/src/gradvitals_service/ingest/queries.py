@@ -3,13 +3,13 @@
 The caller holds the lock of the run's row. Every statement names one run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, insert, select, update
+from sqlalchemy import ColumnElement, Table, insert, select, update
 from sqlalchemy.orm import Session
 
 from gradvitals_service.errors import NotFoundError
@@ -20,6 +20,7 @@ from gradvitals_service.runs.layouts import unpack_layers
 from gradvitals_service.runs.models import Attempt, Layout
 from gradvitals_service.runs.schemas import LayerDeclaration
 from gradvitals_service.series.models import Chunk as StoredChunk
+from gradvitals_service.series.models import Segment
 
 # On tables, not on mapped classes: these take their values as they are, without the mapper's work for each row.
 _INSERT_STREAM, _INSERT_CHUNK, _INSERT_GAP = (
@@ -56,17 +57,6 @@ class Snapshot:
 
     state: bytes
     frame: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFrames:
-    """One stored chunk; see ``series.codec`` for what the blobs hold."""
-
-    first: int
-    n: int
-    layout_id: str
-    columns: bytes
-    layer_columns: bytes
 
 
 def get_attempt(session: Session, key: StreamKey) -> Attempt:
@@ -157,21 +147,6 @@ def read_layers(session: Session, run_id: UUID, layout_id: str) -> list[LayerDec
     return unpack_layers(session.connection().execute(statement).scalar_one())
 
 
-def chunks_from(session: Session, key: StreamKey, frame: int) -> Iterator[StoredFrames]:
-    """The stream's chunks that hold frames at or after ``frame``, in order, a few at a time."""
-    ends_later = StoredChunk.first + StoredChunk.n > frame
-    statement = _stored_frames(key).where(ends_later).order_by(StoredChunk.first)
-    for row in session.connection().execute(statement, execution_options={"yield_per": 16}):
-        yield StoredFrames(*row)
-
-
-def chunk_with(session: Session, key: StreamKey, frame: int) -> StoredFrames | None:
-    """The chunk that holds one frame of the stream."""
-    holds_it = (StoredChunk.first <= frame, StoredChunk.first + StoredChunk.n > frame)
-    row = session.connection().execute(_stored_frames(key).where(*holds_it)).one_or_none()
-    return StoredFrames(*row) if row else None
-
-
 def earlier_stream(session: Session, attempt: Attempt, monitor: str) -> tuple[StreamKey, str] | None:
     """The stream of the newest earlier attempt of the same rank that has sent frames, and its newest layout."""
     statement = (
@@ -197,20 +172,34 @@ def columns_of_ranks(
     session: Session, attempt: Attempt, monitor: str, step: int, most: int
 ) -> Sequence[tuple[int, bytes]]:
     """(rank, scalar columns) of the chunks that hold a step on the ranks of one launch, the lowest ranks first."""
-    statement = (
-        select(Attempt.rank, StoredChunk.columns)
-        .join(StoredChunk, (StoredChunk.run_id == Attempt.run_id) & (StoredChunk.attempt_id == Attempt.attempt_id))
-        .where(
-            Attempt.run_id == attempt.run_id,
-            Attempt.launch == attempt.launch,
-            StoredChunk.monitor == monitor,
-            StoredChunk.first_step <= step,
-            StoredChunk.last_step >= step,
-        )
-        .order_by(Attempt.rank, Attempt.attempt_id)
-        .limit(most)
+    statement = select(Attempt.rank, StoredChunk.columns).where(*_of_launch(StoredChunk, attempt, monitor, step))
+    found = session.execute(statement.order_by(Attempt.rank, Attempt.attempt_id).limit(most))
+    return [(rank, columns) for rank, columns in found]
+
+
+def segments_of_ranks(
+    session: Session, attempt: Attempt, monitor: str, step: int, most: int
+) -> Sequence[tuple[int, StreamKey, int]]:
+    """(rank, stream, first frame) of the segments that hold a step, as ``columns_of_ranks`` of the chunks."""
+    statement = select(Attempt.rank, Attempt.attempt_id, Segment.first)
+    statement = statement.where(*_of_launch(Segment, attempt, monitor, step))
+    found = session.execute(statement.order_by(Attempt.rank, Attempt.attempt_id).limit(most))
+    return [(rank, StreamKey(attempt.run_id, attempt_id, monitor), first) for rank, attempt_id, first in found]
+
+
+def _of_launch(
+    table: type[StoredChunk] | type[Segment], attempt: Attempt, monitor: str, step: int
+) -> tuple[ColumnElement[bool], ...]:
+    """The attempts that were started together, with what they hold of one step."""
+    return (
+        Attempt.run_id == attempt.run_id,
+        Attempt.launch == attempt.launch,
+        table.run_id == Attempt.run_id,
+        table.attempt_id == Attempt.attempt_id,
+        table.monitor == monitor,
+        table.first_step <= step,
+        table.last_step >= step,
     )
-    return [(rank, columns) for rank, columns in session.execute(statement)]
 
 
 def non_finite_events(session: Session, attempt: Attempt, monitor: str, steps: Sequence[int]) -> Sequence[Event]:
@@ -255,12 +244,6 @@ def find_inherited_event(
     return session.scalars(statement.order_by(Event.opened_at, Event.event_id).limit(1)).one_or_none()
 
 
-def _stored_frames(key: StreamKey) -> "Select[int, int, str, bytes, bytes]":
-    table = StoredChunk
-    columns = (table.first, table.n, table.layout_id, table.columns, table.layer_columns)
-    return select(*columns).where(*_of_stream(table, key))
-
-
-def _of_stream(table: type[Stream] | type[StoredChunk], key: StreamKey) -> tuple[ColumnElement[bool], ...]:
-    """The rows of one stream; the run comes first, as everywhere."""
+def _of_stream(table: type[Stream], key: StreamKey) -> tuple[ColumnElement[bool], ...]:
+    """The row of one stream; the run comes first, as everywhere."""
     return (table.run_id == key.run_id, table.attempt_id == key.attempt_id, table.monitor == key.monitor)

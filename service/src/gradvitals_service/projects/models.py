@@ -16,3 +16,4 @@ class Project(Base):
     project_id: Mapped[UUIDKey]
     name: Mapped[str] = mapped_column(String(512), unique=True)
     created_at: Mapped[datetime]
+    raw_layer_days: Mapped[int | None]  # after so many days the norms of layers go; None: they stay

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.database import begin_write, insert_if_absent
+from gradvitals_service.errors import NotFoundError
 from gradvitals_service.projects.models import Project
 
 
@@ -32,3 +33,11 @@ def project_for(session_factory: sessionmaker[Session], name: str) -> UUID:
         return known
     with begin_write(session_factory) as session:
         return make_project(session, name)
+
+
+def keep_raw_layers(session: Session, name: str, days: int | None) -> None:
+    """For how many days a project keeps the norms of layers; None: for ever."""
+    project_id = find_project(session, name)
+    if project_id is None:
+        raise NotFoundError(f"there is no project {name!r}")
+    session.execute(update(Project).where(Project.project_id == project_id).values(raw_layer_days=days))

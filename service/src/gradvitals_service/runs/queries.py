@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from gradvitals_service.database import insert_if_absent
-from gradvitals_service.errors import ConflictError, NotFoundError
+from gradvitals_service.errors import ConflictError, NotFoundError, OverloadedError
 from gradvitals_service.health.models import Event
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.projects.models import Project
@@ -21,24 +21,28 @@ from gradvitals_service.runs.models import Attempt, Layout, Run
 from gradvitals_service.runs.schemas import FINAL_STATES, AttemptDeclaration, LayerDeclaration, RunDeclaration
 
 MOST_EVENTS_AN_ANSWER = 20
+DELETED = "deleted"  # the state of a run that nobody sees any more while what it has stored is being removed
 
 
 def lock_run(session: Session, run_id: UUID) -> Run:
     """The run, ours alone until the transaction ends."""
     statement = select(Run).where(Run.run_id == run_id).with_for_update(key_share=True)
     run = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if run is None:
+    if run is None or run.state == DELETED:
         raise NotFoundError(f"run {run_id} is not known here: declare it again, then send")
     return run
 
 
 def has_run(session: Session, run_id: UUID) -> bool:
     """Whether the run was declared."""
-    return session.scalar(select(Run.run_id).where(Run.run_id == run_id)) is not None
+    return session.scalar(select(Run.run_id).where(Run.run_id == run_id, Run.state != DELETED)) is not None
 
 
 def declare_run(session: Session, run_id: UUID, project_id: UUID, new: RunDeclaration, now: datetime) -> Run:
-    """Make the run, or replace what its client says about it; it stays in its project."""
+    """Make the run, or replace what its client says about it; it stays in its project.
+
+    A run that was deleted may be declared anew once all of it is gone.
+    """
     said = {
         "name": new.name,
         "owner": new.owner,
@@ -60,6 +64,8 @@ def declare_run(session: Session, run_id: UUID, project_id: UUID, new: RunDeclar
         "clipped_frames": 0,
     }
     made = insert_if_absent(session, Run, fresh | said)
+    if not made and is_deleted(session, run_id):
+        raise OverloadedError(f"run {run_id} was deleted and is still being removed; try again")
     run = lock_run(session, run_id)
     if made:
         return run
@@ -144,10 +150,15 @@ def open_events_of(session: Session, run_id: UUID) -> Sequence[Event]:
     return session.scalars(statement.order_by(Event.opened_at.desc(), Event.event_id)).all()
 
 
+def is_deleted(session: Session, run_id: UUID) -> bool:
+    """Whether the run is being removed."""
+    return session.scalar(select(Run.state).where(Run.run_id == run_id)) == DELETED
+
+
 def get_run(session: Session, run_id: UUID) -> Run:
     """One run, or 404."""
     run = session.get(Run, run_id)
-    if run is None:
+    if run is None or run.state == DELETED:
         raise NotFoundError(f"there is no run {run_id}")
     return run
 

@@ -1,11 +1,11 @@
-"""Declare runs, attempts and layouts; read one run."""
+"""Declare runs, attempts and layouts; read and delete one run."""
 
 import asyncio
 from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, status
 from starlette.concurrency import run_in_threadpool
 
 from gradvitals_service.auth.scopes import require_ingest, require_read
@@ -17,7 +17,7 @@ from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import WIRE_VERSIONS
 from gradvitals_service.ingest.writer import Item
 from gradvitals_service.projects.queries import project_for
-from gradvitals_service.runs import layouts, queries
+from gradvitals_service.runs import deletion, layouts, queries
 from gradvitals_service.runs.clock import MomentDep
 from gradvitals_service.runs.schemas import (
     AttemptDeclaration,
@@ -82,6 +82,16 @@ async def declare_layout(run_id: UUID, layout_id: LayoutIdPath, request: Request
 def read_run(run_id: UUID, session: SessionDep, moment: MomentDep) -> WireJSONResponse:
     """Everything about one run but its frames."""
     return WireJSONResponse(read_run_detail(session, run_id, moment))
+
+
+@reading.delete("/{run_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_run(run_id: UUID, request: Request) -> None:
+    """Delete a run and all that was stored about it. It is gone at once; its space is given back after that.
+
+    Whoever may read may delete: there is no other token for people yet, and a training job's must not.
+    """
+    work = partial(deletion.delete_run, run_id=run_id)
+    await asyncio.wrap_future(request.app.state.writer.submit(Item(run_id, work)))
 
 
 def _check_storable(new: RunDeclaration) -> None:

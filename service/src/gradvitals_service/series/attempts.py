@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -25,6 +28,30 @@ class Span:
     attempt_id: UUID
     first_step: int
     end_step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps from ``first`` to before ``end``, None = without an end."""
+
+    first: int
+    end: int | None
+
+    def holds(self, first_step: NDArray[np.int64], last_step: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of several stretches of steps lie in these steps altogether."""
+        inside = first_step >= self.first
+        return inside if self.end is None else inside & (last_step < self.end)
+
+    def slice_of(self, step: NDArray[np.int64]) -> slice:
+        """Which of increasing steps are among these."""
+        first = int(np.searchsorted(step, self.first))
+        return slice(first, len(step) if self.end is None else int(np.searchsorted(step, self.end)))
+
+
+def asked_of(span: Span, from_step: int | None, to_step: int | None) -> Steps:
+    """The steps of a span that lie in a range, of which both ends are included and None is without a bound."""
+    ends = [end for end in (span.end_step, None if to_step is None else to_step + 1) if end is not None]
+    return Steps(max(span.first_step, from_step or 0), min(ends, default=None))
 
 
 def cut_overlaps(reaches: Sequence[Reach]) -> list[Span]:

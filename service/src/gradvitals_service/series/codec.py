@@ -5,8 +5,10 @@ column-major, byte-shuffled and zstd compressed: neighbouring values of one seri
 lie side by side. Lossless; zstd's content checksum catches what a disk got wrong. Pure: no database, no wire.
 """
 
+import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Head = TypeVar("Head")
 
 COLUMN_TYPES: dict[str, str] = {
     "step": "<i8",
@@ -77,6 +80,20 @@ class ChunkColumns:
             details=[detail | {"row": detail["row"] - skip} for detail in self.details if detail["row"] >= skip],
         )
 
+    def before(self, end: int) -> "ChunkColumns":
+        """The first ``end`` frames."""
+        if end >= len(self):
+            return self
+        kept = self.param_rows < end
+        return ChunkColumns(
+            columns={name: values[:end] for name, values in self.columns.items()},
+            layer_norms=self.layer_norms[:end],
+            param_rows=self.param_rows[kept],
+            param_norms=self.param_norms[kept],
+            scalars={name: (present[:end], values[:end]) for name, (present, values) in self.scalars.items()},
+            details=[detail for detail in self.details if detail["row"] < end],
+        )
+
 
 class _Header(msgspec.Struct, array_like=True):
     """What stands before the shuffled bytes."""
@@ -98,21 +115,25 @@ def encode_columns(chunk: ChunkColumns) -> tuple[bytes, bytes]:
     return _encode_scalars(chunk), _encode_layers(chunk)
 
 
-def decode_columns(blob: bytes) -> Columns:
-    """Read the scalar columns back."""
+def decode_columns(blob: bytes, wanted: Collection[str] | None = None) -> Columns:
+    """Read the scalar columns back: those ``wanted`` and ``step``, or all of them."""
     header, body = _unpack(blob)
-    position, columns = 0, {}
-    types = [*COLUMN_TYPES.items(), *((f"\0{name}", "<f8") for name in header.scalars)]
-    for name, kind in types:
+    position = 0
+    columns: dict[str, Array] = {}
+    scalars: dict[str, Array] = {}
+    types = [(name, name, kind, columns) for name, kind in COLUMN_TYPES.items()]
+    types += [(name, scalar_key(name), "<f8", scalars) for name in header.scalars]
+    for name, key, kind, read_into in types:
         size = np.dtype(kind).itemsize * header.n
-        columns[name] = _unshuffle(body[position : position + size], kind)
+        if wanted is None or key == "step" or key in wanted:
+            read_into[name] = unshuffle(body[position : position + size], kind)
         position += size
     if position != len(body):
         raise CorruptChunkError("the columns are not as long as their header says")
-    scalars = {name: columns.pop(f"\0{name}") for name in header.scalars}
     read = Columns(columns, scalars, header.details)
     for name, bitmap in zip(header.scalars, header.presence, strict=True):
-        read.present[scalar_key(name)] = bits(bitmap, header.n)
+        if name in scalars:
+            read.present[scalar_key(name)] = bits(bitmap, header.n)
     return read
 
 
@@ -126,9 +147,9 @@ def decode_layers(
         raise CorruptChunkError(f"the layers are not those of {n} frames and {layer_count} layers")
     norms_end = 4 * n * layer_count
     rows_end = norms_end + 4 * m
-    norms = _unshuffle(body[:norms_end], "<f4").reshape(layer_count, n).T
-    rows = _unshuffle(body[norms_end:rows_end], "<u4")
-    param_norms = _unshuffle(body[rows_end:], "<f4").reshape(layer_count, m).T
+    norms = unshuffle(body[:norms_end], "<f4").reshape(layer_count, n).T
+    rows = unshuffle(body[norms_end:rows_end], "<u4")
+    param_norms = unshuffle(body[rows_end:], "<f4").reshape(layer_count, m).T
     return norms, rows, param_norms
 
 
@@ -141,58 +162,109 @@ def decode_chunk_columns(columns_blob: bytes, layers_blob: bytes, layer_count: i
     return ChunkColumns(columns, layer_norms, rows, param_norms, scalars, read.details)
 
 
+def join_chunks(parts: Sequence[ChunkColumns]) -> ChunkColumns:
+    """Put chunks of one layout one after the other; a scalar that a chunk does not have is absent there."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    return ChunkColumns(
+        columns={name: np.concatenate([part.columns[name] for part in parts]) for name in COLUMN_TYPES},
+        layer_norms=np.concatenate([part.layer_norms.T for part in parts], axis=1).T,  # layers stay contiguous
+        param_rows=np.concatenate(
+            [part.param_rows + np.uint32(start) for part, start in zip(parts, starts, strict=False)]
+        ),
+        param_norms=np.concatenate([part.param_norms for part in parts]),
+        scalars={name: _join_scalar(name, parts) for part in parts for name in part.scalars},
+        details=[
+            detail | {"row": detail["row"] + int(start)}
+            for part, start in zip(parts, starts, strict=False)
+            for detail in part.details
+        ],
+    )
+
+
+def _join_scalar(name: str, parts: Sequence[ChunkColumns]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    pieces = [part.scalars.get(name) or (np.zeros(len(part), np.bool_), np.full(len(part), np.nan)) for part in parts]
+    return np.concatenate([present for present, _ in pieces]), np.concatenate([values for _, values in pieces])
+
+
 def bits(bitmap: bytes, n: int) -> NDArray[np.bool_]:
     """The first ``n`` bits of a bitmap, least significant bit first."""
     return np.unpackbits(np.frombuffer(bitmap, np.uint8), count=n, bitorder="little").astype(np.bool_)
 
 
 def _encode_scalars(chunk: ChunkColumns) -> bytes:
-    parts = [_shuffle(chunk.columns[name], kind) for name, kind in COLUMN_TYPES.items()]
+    parts = [shuffle(chunk.columns[name], kind) for name, kind in COLUMN_TYPES.items()]
     presence = []
     for present, values in chunk.scalars.values():
         presence.append(np.packbits(present, bitorder="little").tobytes())
-        parts.append(_shuffle(values, "<f8"))
+        parts.append(shuffle(values, "<f8"))
     header = _Header(_VERSION, len(chunk), list(chunk.scalars), presence, chunk.details)
     return _pack(header, parts)
 
 
 def _encode_layers(chunk: ChunkColumns) -> bytes:
     parts = [
-        _shuffle(chunk.layer_norms.T, "<f4"),
-        _shuffle(chunk.param_rows, "<u4"),
-        _shuffle(chunk.param_norms.T, "<f4"),
+        shuffle(chunk.layer_norms.T, "<f4"),
+        shuffle(chunk.param_rows, "<u4"),
+        shuffle(chunk.param_norms.T, "<f4"),
     ]
     return _pack(_Header(_VERSION, len(chunk), [], [], []), parts)
 
 
 def _pack(header: _Header, parts: list[bytes]) -> bytes:
-    head = msgspec.msgpack.encode(header)
-    content = b"".join([len(head).to_bytes(4, "little"), head, *parts])
-    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(content)
+    return compress(msgspec.msgpack.encode(header), parts)
 
 
-def _unpack(blob: bytes) -> tuple[_Header, bytes]:
-    try:
-        content = zstandard.ZstdDecompressor().decompress(blob, max_output_size=_MOST_BYTES)
-        end = 4 + int.from_bytes(content[:4], "little")
-        header = msgspec.msgpack.decode(content[4:end], type=_Header)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
-        raise CorruptChunkError(f"a stored chunk cannot be read: {error}") from error
+def _unpack(blob: bytes) -> tuple[_Header, memoryview]:
+    header, body = decompress(blob, _Header)
     if header.version != _VERSION:
         raise CorruptChunkError(f"a stored chunk has version {header.version}, which this service does not know")
-    return header, content[end:]
+    return header, body
 
 
-def _shuffle(values: Array, kind: str) -> bytes:
+class _Zstd(threading.local):
+    """A compressor and a decompressor for each thread: making one costs as much as a small column."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_zstd = _Zstd()
+
+
+def compress(head: bytes, parts: Sequence[bytes]) -> bytes:
+    """One blob with a checksum of its own: what stands before the values, and the shuffled values."""
+    return _zstd.compressor.compress(b"".join([len(head).to_bytes(4, "little"), head, *parts]))
+
+
+def decompress(blob: bytes, kind: type[Head]) -> tuple[Head, memoryview]:
+    """Read what ``compress`` wrote; a blob that has changed since is refused."""
+    try:
+        content = _zstd.decompressor.decompress(blob, max_output_size=_MOST_BYTES)
+        end = 4 + int.from_bytes(content[:4], "little")
+        return msgspec.msgpack.decode(content[4:end], type=kind), memoryview(content)[end:]
+    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        raise CorruptChunkError(f"a stored blob cannot be read: {error}") from error
+
+
+def shuffle(values: Array, kind: str) -> bytes:
     """Lay the first bytes of all values side by side, then the second ones, and so on."""
-    plain = np.ascontiguousarray(values, dtype=kind)
-    return plain.reshape(-1, 1).view(np.uint8).T.tobytes()
+    plain = np.ascontiguousarray(values, dtype=kind).reshape(-1)
+    size = plain.itemsize
+    by_value = plain.view(np.uint8).reshape(-1, size)
+    by_place = np.empty((size, len(by_value)), np.uint8)
+    for place in range(size):  # a third of the time that numpy takes to copy the transposed array
+        by_place[place] = by_value[:, place]
+    return by_place.tobytes()
 
 
-def _unshuffle(data: bytes, kind: str) -> Array:
+def unshuffle(data: bytes | memoryview, kind: str) -> Array:
+    """Put the bytes of each value together again."""
     size = np.dtype(kind).itemsize
     if len(data) % size:
         raise CorruptChunkError("a column ends in the middle of a value")
-    if not data:
-        return np.empty(0, kind)
-    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(size, -1).T).view(kind).reshape(-1)
+    by_place = np.frombuffer(data, np.uint8).reshape(size, -1)
+    by_value = np.empty((by_place.shape[1], size), np.uint8)
+    for place in range(size):
+        by_value[:, place] = by_place[place]
+    return by_value.reshape(-1).view(kind)

@@ -1,18 +1,22 @@
 """Shrink columns of frames to buckets for a chart, without losing a spike.
 
-Pure numpy: columns in, buckets out. A bucket is ``size`` consecutive frames (the last one may be shorter) and keeps the
-smallest and largest finite value, the mean of the finite ones, and how many were NaN or infinite. A value that was
-never logged is absent: it belongs to no count.
+Pure numpy. A bucket stands for consecutive frames and keeps the smallest and largest finite value, the mean of the
+finite ones, and how many were finite and how many NaN or infinite. A value that was never logged is absent: it belongs
+to no count. Buckets of buckets are buckets again, so that what is stored and what is asked for need not be the same
+size. The last axis is that of frames; there may be others before it, as one of layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,60 @@ class Column:
 class Buckets:
     """One metric in buckets: NaN in ``minimum``, ``maximum`` and ``mean`` marks a bucket without a finite value."""
 
-    minimum: Floats
-    maximum: Floats
-    mean: Floats
-    non_finite: NDArray[np.int64]
+    minimum: Array
+    maximum: Array
+    mean: Array
+    finite: Array
+    non_finite: Array
+
+    @classmethod
+    def of_frames(cls, values: Array, present: Booleans | None = None) -> "Buckets":
+        """A bucket a frame; None: every value is there."""
+        finite = np.isfinite(values)
+        there = np.bool_(True) if present is None else present.astype(np.bool_, copy=False)
+        non_finite = ~finite & there
+        finite &= there
+        only_finite = values if finite.all() else np.where(finite, values, np.asarray(np.nan, values.dtype))
+        return cls(only_finite, only_finite, only_finite, finite.view(np.int8), non_finite.view(np.int8))
+
+    @classmethod
+    def absent(cls, count: int) -> "Buckets":
+        """Buckets in which nothing was logged."""
+        nothing, zero = np.full(count, np.nan), np.zeros(count, np.int64)
+        return cls(nothing, nothing, nothing, zero, zero)
+
+    @classmethod
+    def join(cls, parts: Sequence["Buckets"]) -> "Buckets":
+        """One after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = ("minimum", "maximum", "mean", "finite", "non_finite")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in columns))
+
+    def select(self, kept: slice | Array) -> "Buckets":
+        """Some of the buckets."""
+        columns = (self.minimum, self.maximum, self.mean, self.finite, self.non_finite)
+        return Buckets(*(values[..., kept] for values in columns))
+
+    def regroup(self, starts: Integers) -> "Buckets":
+        """Merge into fewer buckets, of which each begins at one of ``starts``.
+
+        The mean is that of the frames, not of the buckets. Each term is divided before the sum, since the sum of finite
+        float64 values can overflow; the clip undoes the rounding that would put a mean of equal values beside them.
+        """
+        if not len(starts):
+            return self.select(slice(0, 0))
+        if len(starts) == self.minimum.shape[-1]:
+            return self
+        finite = np.add.reduceat(self.finite, starts, axis=-1, dtype=np.int64)
+        non_finite = np.add.reduceat(self.non_finite, starts, axis=-1, dtype=np.int64)
+        minimum = np.fmin.reduceat(self.minimum, starts, axis=-1)
+        maximum = np.fmax.reduceat(self.maximum, starts, axis=-1)
+        lengths = np.diff(np.append(starts, self.minimum.shape[-1]))
+        weights = self.finite / np.repeat(np.maximum(finite, 1), lengths, axis=-1)
+        shares = np.where(self.finite > 0, self.mean, 0.0) * weights
+        mean = np.clip(np.add.reduceat(shares, starts, axis=-1), minimum, maximum).astype(self.mean.dtype)
+        return Buckets(minimum, maximum, mean, finite, non_finite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +92,7 @@ class Downsampled:
     """Several metrics over the same buckets of ``size`` frames; ``step`` int64[b] is the first step of each."""
 
     size: int
-    step: NDArray[np.int64]
+    step: Integers
     series: dict[str, Buckets]
 
 
@@ -47,38 +101,22 @@ def bucket_size(frames: int, points: int) -> int:
     return max(1, -(-frames // points))
 
 
-def downsample(step: NDArray[np.int64], columns: Mapping[str, Column], points: int) -> Downsampled:
+def bucket_starts(frames: Integers, size: int) -> Integers:
+    """Where to begin new buckets of about ``size`` frames, in buckets that hold ``frames`` frames each.
+
+    At most one begins within each ``size`` frames, so that no more come out than there would be of frames.
+    """
+    if not len(frames):
+        return np.empty(0, np.int64)
+    place = (np.cumsum(frames) - frames) // size
+    return np.flatnonzero(np.diff(place, prepend=-1))
+
+
+def downsample(step: Integers, columns: Mapping[str, Column], points: int) -> Downsampled:
     """Put ``step`` int64[n] and columns of the same length into at most ``points`` buckets."""
     size = bucket_size(len(step), points)
     starts = np.arange(0, len(step), size)
-    return Downsampled(size, step[starts], {name: _fill(column, starts) for name, column in columns.items()})
-
-
-def _fill(column: Column, starts: NDArray[np.int64]) -> Buckets:
-    """Reduce one column; ``starts`` are the frame indices at which buckets begin."""
-    if not len(starts):
-        nothing = np.empty(0)
-        return Buckets(nothing, nothing, nothing, np.empty(0, np.int64))
-    finite = column.present & np.isfinite(column.values)
-    count = np.add.reduceat(finite, starts, dtype=np.int64)
-    minimum = np.minimum.reduceat(np.where(finite, column.values, np.inf), starts)
-    maximum = np.maximum.reduceat(np.where(finite, column.values, -np.inf), starts)
-    empty = count == 0
-    minimum[empty] = maximum[empty] = np.nan
-    non_finite = np.add.reduceat(column.present & ~finite, starts, dtype=np.int64)
-    return Buckets(minimum, maximum, _mean(column.values, finite, starts, count, minimum, maximum), non_finite)
-
-
-def _mean(
-    values: Floats, finite: Booleans, starts: NDArray[np.int64], count: NDArray[np.int64], low: Floats, high: Floats
-) -> Floats:
-    """Mean of the finite values of each bucket, NaN where there is none.
-
-    Each value is divided before the sum, since the sum of finite float64 values can overflow; the clip undoes the
-    rounding that would put a mean of equal values beside them.
-    """
-    lengths = np.diff(np.append(starts, len(values)))
-    shares = np.where(finite, values, 0.0) / np.repeat(np.maximum(count, 1), lengths)
-    mean = np.clip(np.add.reduceat(shares, starts), low, high)
-    mean[count == 0] = np.nan
-    return mean
+    series = {
+        name: Buckets.of_frames(column.values, column.present).regroup(starts) for name, column in columns.items()
+    }
+    return Downsampled(size, step[starts], series)

@@ -1,13 +1,32 @@
 """Say what a metric's name stands for: a column of the chunk, what follows from one, or a logged scalar. Pure."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from gradvitals_service.series import flags
-from gradvitals_service.series.codec import Columns, scalar_key
+from gradvitals_service.series.codec import COLUMN_TYPES, Columns, scalar_key
 from gradvitals_service.series.downsample import Column
 
 STANDARD_METRICS = ("global_norm", "loss", "clip_coefficient", "max_norm", "lr")
+# What every frame has, beside the scalars that were logged.
+FRAME_METRICS = (*STANDARD_METRICS, "loss_scale", "clip_rate")
 _COLUMNS = frozenset((*STANDARD_METRICS, "loss_scale"))
+_TAKEN_FROM = {"clip_rate": ("clip_coefficient",), "loss": ("loss", "flags")}
+
+
+def columns_for(metrics: Iterable[str]) -> set[str]:
+    """The keys of the columns that some metrics are made of."""
+    needed: set[str] = set()
+    for name in metrics:
+        needed.update(_TAKEN_FROM.get(name, (name if name in _COLUMNS else scalar_key(name),)))
+    return needed
+
+
+def scalar_name(metric: str) -> str:
+    """The name under which a metric's scalar was logged: the reverse of ``scalar_key``."""
+    plain = metric.removeprefix("scalar:")
+    return plain if plain in COLUMN_TYPES else metric
 
 
 def metric_column(columns: Columns, name: str) -> Column:

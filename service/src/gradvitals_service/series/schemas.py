@@ -22,7 +22,7 @@ class GapRead(BaseModel):
     first_step: int | None
     last_step: int | None
     n: int
-    reason: str = Field(description="what the client said, or `damaged`: stored, but the disk has spoiled it")
+    reason: str = Field(description="what the client said; `damaged`: the disk has spoiled it; `retention`: too old")
 
 
 class AttemptStart(BaseModel):
@@ -39,7 +39,7 @@ class SeriesRead(BaseModel):
     monitor: str
     rank: int
     frames: int = Field(description="frames in the range")
-    bucket: int = Field(description="frames a bucket; 1 = every frame")
+    bucket: int = Field(description="about how many frames a bucket holds; 1 = every frame")
     step: list[int] = Field(description="the first step of each bucket")
     series: dict[str, MetricRead]
     gaps: list[GapRead]
@@ -66,3 +66,19 @@ class LayersRead(BaseModel):
 
     step: int | None
     layers: list[LayerRead]
+
+
+class HeatmapRead(BaseModel):
+    """The layers of the newest layout over steps; where attempts overlap, the newest is shown."""
+
+    run_id: UUID
+    monitor: str
+    rank: int
+    frames: int = Field(description="frames in the range")
+    bucket: int = Field(description="about how many frames a bucket holds; 1 = every frame")
+    step: list[int] = Field(description="the first step of each bucket")
+    layers: list[str] = Field(description="the names of the rows, in their declared order")
+    statistic: str = Field(description="of the finite norms of a bucket: max, mean or min")
+    values: list[list[float | None]] = Field(description="[layer][bucket], to four digits; null without a finite norm")
+    non_finite: list[tuple[int, int, int]] = Field(description="[layer, bucket, count] of norms that were not finite")
+    gaps: list[GapRead]

@@ -101,7 +101,13 @@ export interface paths {
          */
         put: operations["declare_run_api_v1_runs__run_id__put"];
         post?: never;
-        delete?: never;
+        /**
+         * Delete Run
+         * @description Delete a run and all that was stored about it. It is gone at once; its space is given back after that.
+         *
+         *     Whoever may read may delete: there is no other token for people yet, and a training job's must not.
+         */
+        delete: operations["delete_run_api_v1_runs__run_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -191,6 +197,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Run
+         * @description Every frame as it was measured, in the pieces of docs/wire.md.
+         */
+        get: operations["export_run_api_v1_runs__run_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/frames": {
         parameters: {
             query?: never;
@@ -223,6 +249,26 @@ export interface paths {
          * @description The layers of the newest frame.
          */
         get: operations["read_run_layers_api_v1_runs__run_id__layers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/layers/heatmap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Heatmap
+         * @description The norm of every layer over steps, in buckets that keep every spike.
+         */
+        get: operations["read_run_heatmap_api_v1_runs__run_id__layers_heatmap_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -573,7 +619,7 @@ export interface components {
             n: number;
             /**
              * Reason
-             * @description what the client said, or `damaged`: stored, but the disk has spoiled it
+             * @description what the client said; `damaged`: the disk has spoiled it; `retention`: too old
              */
             reason: string;
         };
@@ -606,6 +652,62 @@ export interface components {
             events: components["schemas"]["EventRead"][];
             /** State */
             state: string;
+        };
+        /**
+         * HeatmapRead
+         * @description The layers of the newest layout over steps; where attempts overlap, the newest is shown.
+         */
+        HeatmapRead: {
+            /**
+             * Bucket
+             * @description about how many frames a bucket holds; 1 = every frame
+             */
+            bucket: number;
+            /**
+             * Frames
+             * @description frames in the range
+             */
+            frames: number;
+            /** Gaps */
+            gaps: components["schemas"]["GapRead"][];
+            /**
+             * Layers
+             * @description the names of the rows, in their declared order
+             */
+            layers: string[];
+            /** Monitor */
+            monitor: string;
+            /**
+             * Non Finite
+             * @description [layer, bucket, count] of norms that were not finite
+             */
+            non_finite: [
+                number,
+                number,
+                number
+            ][];
+            /** Rank */
+            rank: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Statistic
+             * @description of the finite norms of a bucket: max, mean or min
+             */
+            statistic: string;
+            /**
+             * Step
+             * @description the first step of each bucket
+             */
+            step: number[];
+            /**
+             * Values
+             * @description [layer][bucket], to four digits; null without a finite norm
+             */
+            values: (number | null)[][];
         };
         /**
          * LayerRead
@@ -962,7 +1064,7 @@ export interface components {
             attempts: components["schemas"]["AttemptStart"][];
             /**
              * Bucket
-             * @description frames a bucket; 1 = every frame
+             * @description about how many frames a bucket holds; 1 = every frame
              */
             bucket: number;
             /**
@@ -1224,6 +1326,35 @@ export interface operations {
             };
         };
     };
+    delete_run_api_v1_runs__run_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
     declare_attempt_api_v1_runs__run_id__attempts__attempt_id__put: {
         parameters: {
             query?: never;
@@ -1385,6 +1516,47 @@ export interface operations {
             };
         };
     };
+    export_run_api_v1_runs__run_id__export_get: {
+        parameters: {
+            query?: {
+                from_step?: number | null;
+                /** @description a layer's name; repeatable */
+                layer?: string[] | null;
+                /** @description comma-separated: columns, `clip_rate`, names of logged scalars */
+                metrics?: string;
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                rank?: number;
+                to_step?: number | null;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.gradvitals.export+msgpack": unknown;
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
     receive_frames_api_v1_runs__run_id__frames_post: {
         parameters: {
             query?: never;
@@ -1438,6 +1610,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LayersRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_run_heatmap_api_v1_runs__run_id__layers_heatmap_get: {
+        parameters: {
+            query?: {
+                from_step?: number | null;
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                /** @description at most this many buckets */
+                points?: number;
+                rank?: number;
+                statistic?: "max" | "mean" | "min";
+                to_step?: number | null;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HeatmapRead"];
                 };
             };
             /** @description a refusal, in one shape for all */
