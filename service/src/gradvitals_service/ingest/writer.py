@@ -169,8 +169,6 @@ class _WriterThread(threading.Thread):
                 transaction = Transaction(session, self._memory, self._channels)
                 answers = [(item, _attempt(transaction, item)) for item in items]
         except Exception as error:  # whatever it was, the thread must go on and everybody must hear
-            if transaction is not None:
-                self._memory.forget(transaction.watches)
             known = isinstance(error, SQLAlchemyError)  # a fault of ours is logged with its place
             reason = database_reason(error) if known else type(error).__name__
             log.error("group_not_written", items=len(items), reason=reason, exc_info=None if known else error)

@@ -50,18 +50,21 @@ class Detectors:
                 f"group_norms must have the shape ({len(frames)}, {self.group_count}), not {frames.group_norms.shape}"
             )
         newest: dict[tuple[str, int], EventUpdate] = {}
-        for start, stop in self._parts_at_seams(frames):
-            for update in self._updates(frames.rows(start, stop)):
+        for part in self._parts_at_seams(frames):
+            for update in self._updates(part):
                 newest[update.kind, update.start_frame] = update
         return list(newest.values())
 
-    def _parts_at_seams(self, frames: Frames) -> Iterator[tuple[int, int]]:
+    def _parts_at_seams(self, frames: Frames) -> Iterator[Frames]:
         """The parts of a block, each of which begins an attempt or goes on with one; a seam is told before its part."""
         seams = np.flatnonzero(frames.flags & FLAG_SEAM).tolist()
+        if not seams:
+            yield frames
+            return
         for start, stop in itertools.pairwise(sorted({0, *seams, len(frames)})):
             if start in seams:
                 self.seam()
-            yield start, stop
+            yield frames.rows(start, stop)
 
     def _updates(self, frames: Frames) -> Iterator[EventUpdate]:
         """What each detector says, in the order of the frames."""
@@ -75,10 +78,6 @@ class Detectors:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
         self._explosion.seam()
         self._vanishing.seam()
-
-    def copy(self) -> "Detectors":
-        """An independent twin in the same state."""
-        return Detectors.from_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The whole state; ``from_bytes`` continues from it bit for bit."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told, Status
+from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Status, Told
 from gradvitals_service.health.detectors.level import FadingRecord, RollingWindow, TailScale
 
 KIND: Final = "explosion"
@@ -143,7 +143,7 @@ class ExplosionDetector:
         row, singly_until = 0, 0
         while row < len(frames):
             if row >= singly_until and self._may_be_calm():
-                passed = self._pass_calm(frames.rows(row, len(frames)))
+                passed = self._pass_calm(frames.rows(row, len(frames)) if row else frames)
                 if passed < WORTHWHILE:
                     singly_until = row + passed + WORTHWHILE  # to look ahead costs as much as some frames do
                 row += passed

@@ -10,7 +10,6 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 
@@ -44,8 +43,10 @@ class RollingWindow:
 
     def medians_before(self, values: Sequence[float]) -> NDArray[np.float64]:
         """The median before each of these values is pushed; the window must be full."""
-        windows = sliding_window_view(np.array([*self._oldest_first, *values[:-1]]), self.size)[: len(values)]
-        return np.sort(windows, axis=1)[:, (self.size - 1) // 2]
+        history = np.array([*self._oldest_first, *values])
+        windows: NDArray[np.float64] = history[np.arange(len(values))[:, np.newaxis] + np.arange(self.size)]
+        windows.sort(axis=1)
+        return windows[:, (self.size - 1) // 2]
 
     @property
     def full(self) -> bool:

@@ -5,7 +5,6 @@ GradScaler looks for its scale by overflowing now and then, and skips those step
 steps in a row are not a search any more, and a non-finite gradient that was not skipped has reached the weights.
 """
 
-import math
 import struct
 from typing import Final
 

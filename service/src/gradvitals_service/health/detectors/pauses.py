@@ -48,10 +48,8 @@ class Pauses:
         """Whether a pause ends with a block like this."""
         return bool((gets_some & alive & (self._now > 0)).any())
 
-    def pass_calm(
-        self, hits: NDArray[np.uint8], alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]
-    ) -> None:
-        """As ``count`` and ``learn`` for blocks [B, G] that are alike, none of which ends a pause, far from the start."""
+    def pass_calm(self, hits: NDArray[np.uint8], alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
+        """As ``count`` and ``learn`` for blocks [B, G] of one pattern, which end no pause, far from the start."""
         longer = np.minimum(self._now, 65_535 - len(hits)) + np.uint16(len(hits))
         self._now[:] = np.where(gets_some | ~alive, np.uint16(0), longer)
         shares = hits / np.float32(self._block_frames)

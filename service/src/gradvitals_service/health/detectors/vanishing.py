@@ -162,13 +162,16 @@ class VanishingDetector:
         if self._pauses.any_returns(self.trainable, getting):
             return 0
         count = steady(blocks.gets_some)
-        log_norms = np.log(blocks.largest[:count, getting], dtype=np.float64)
-        references = follow(self._reference[getting], self._known[getting], log_norms, REFERENCE_MEMORY)
-        fallen = ((references[:-1] - log_norms > FALLEN) & self.trainable[getting]).any(axis=1)
-        count = int(np.argmax(fallen)) if fallen.any() else count
+        which = slice(None) if getting.all() else getting  # a mask copies
+        log_norms = np.log(blocks.largest[:count, which], dtype=np.float64)
+        references = follow(self._reference[which], self._known[which], log_norms, REFERENCE_MEMORY)
+        falls = references[:-1] - log_norms
+        if falls.max() > FALLEN:
+            fallen = ((falls > FALLEN) & self.trainable[which]).any(axis=1)
+            count = int(np.argmax(fallen)) if fallen.any() else count
         if count:
-            self._reference[getting] = references[count]
-            self._known[getting] = np.minimum(self._known[getting], 65_535 - count) + np.uint16(count)
+            self._reference[which] = references[count]
+            self._known[which] = np.minimum(self._known[which], 65_535 - count) + np.uint16(count)
             self._pauses.pass_calm(blocks.hits[:count], self.trainable, getting)
             self._silence.count(silent=False)
             self._blocks += count
