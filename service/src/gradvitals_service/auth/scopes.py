@@ -1,7 +1,8 @@
 """Who may do what. Every route declares one of three scopes, and a test fails on one that does not.
 
 ``require_ingest`` is for clients that send, ``require_read`` for whoever looks, ``public`` for what needs no secret.
-Neither token implies the other: a training job's token cannot read what other jobs sent.
+Neither token implies the other: a training job's token cannot read what other jobs sent. They wait for nothing, and are
+async so that FastAPI calls them where it is instead of in a thread.
 """
 
 import hmac
@@ -13,7 +14,7 @@ from gradvitals_service.auth.tokens import Tokens
 from gradvitals_service.errors import ForbiddenError, UnauthorizedError
 
 
-def require_ingest(request: Request) -> None:
+async def require_ingest(request: Request) -> None:
     """Let pass who holds the ingest token."""
     tokens: Tokens = request.app.state.tokens
     given = _bearer(request)
@@ -23,7 +24,7 @@ def require_ingest(request: Request) -> None:
         raise UnauthorizedError("this token may not send; use the service's ingest token")
 
 
-def require_read(request: Request) -> None:
+async def require_read(request: Request) -> None:
     """Let pass who holds the read token, or the page's cookie."""
     if may_read(request):
         return
@@ -46,7 +47,7 @@ def may_read(request: Request) -> bool:
     return sessions.admits(request.cookies.get(sessions.cookie_name, ""))
 
 
-def public() -> None:
+async def public() -> None:
     """Declare that a route tells nothing about anybody's runs."""
 
 

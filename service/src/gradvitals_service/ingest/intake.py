@@ -3,6 +3,7 @@
 Everything here happens under the lock of the run's row, or not at all.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
+from gradvitals_service.health.detectors import EventUpdate
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.ranks import hear_of_rank
 from gradvitals_service.health.recording import record
@@ -36,7 +38,7 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
 
     Mapped objects are loaded only where something has happened: a chunk of healthy frames passes without.
     """
-    connection = transaction.connection
+    connection, session = transaction.connection, transaction.session
     run = queries.lock_run_head(connection, run_id)
     key = StreamKey(run_id, chunk.attempt_id, chunk.monitor)
     place = queries.read_place(connection, key, chunk.layout_id)
@@ -59,7 +61,8 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     if watch is not None:
         revision = _judge(transaction, key, watch, block)
     elif len(frames):
-        revision = _listen(transaction, key, frames)
+        with session.begin_nested():
+            revision = _listen(transaction, key, frames)
     _advance(transaction, key, head, accepted, chunk.layout_id, frames, watch)
     if place.declared_state in FINAL_STATES and place.state != place.declared_state:  # an end that may now hold
         settle(
@@ -133,6 +136,17 @@ def _judge(transaction: Transaction, key: StreamKey, watch: Watch, block: tuple[
     transaction.remember(key, watch)
     if not updates:
         return None
+    with transaction.session.begin_nested():
+        return _tell(transaction, key, watch, block, updates)
+
+
+def _tell(
+    transaction: Transaction,
+    key: StreamKey,
+    watch: Watch,
+    block: tuple[int, ChunkColumns],
+    updates: Sequence[EventUpdate],
+) -> int:
     session = transaction.session
     run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
     changed = record(session, run, attempt, key, updates, block=block, groups=watch.groups, now=transaction.now)
@@ -140,7 +154,6 @@ def _judge(transaction: Transaction, key: StreamKey, watch: Watch, block: tuple[
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
-    session.flush()
     return run.event_revision
 
 
