@@ -3,7 +3,6 @@
 Everything here happens under the lock of the run's row, or not at all.
 """
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
-from gradvitals_service.health.detectors import EventUpdate
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.ranks import hear_of_rank
 from gradvitals_service.health.recording import record
@@ -38,7 +36,7 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
 
     Mapped objects are loaded only where something has happened: a chunk of healthy frames passes without.
     """
-    connection, session = transaction.connection, transaction.session
+    connection = transaction.connection
     run = queries.lock_run_head(connection, run_id)
     key = StreamKey(run_id, chunk.attempt_id, chunk.monitor)
     place = queries.read_place(connection, key, chunk.layout_id)
@@ -53,6 +51,8 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     watch, figures, revision = None, None, None
     if len(frames):
         _check_steps(head, frames)
+    transaction.writing = True
+    if len(frames):
         if place.rank == 0:
             watch = _watch(transaction, key, head, chunk.layout_id)
             figures = _figures(run, place, chunk.monitor, frames)
@@ -61,13 +61,11 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     if watch is not None:
         revision = _judge(transaction, key, watch, block)
     elif len(frames):
-        with session.begin_nested():
-            revision = _listen(transaction, key, frames)
+        revision = _listen(transaction, key, frames)
     _advance(transaction, key, head, accepted, chunk.layout_id, frames, watch)
     if place.declared_state in FINAL_STATES and place.state != place.declared_state:  # an end that may now hold
-        settle(
-            transaction.session, lock_run(transaction.session, run_id), queries.get_attempt(transaction.session, key)
-        )
+        session = transaction.session
+        settle(session, lock_run(session, run_id), queries.get_attempt(session, key))
     _publish(transaction, key, place.rank, frames)
     return {"next": head.next_frame, "event_revision": run.event_revision if revision is None else revision}
 
@@ -136,17 +134,6 @@ def _judge(transaction: Transaction, key: StreamKey, watch: Watch, block: tuple[
     transaction.remember(key, watch)
     if not updates:
         return None
-    with transaction.session.begin_nested():
-        return _tell(transaction, key, watch, block, updates)
-
-
-def _tell(
-    transaction: Transaction,
-    key: StreamKey,
-    watch: Watch,
-    block: tuple[int, ChunkColumns],
-    updates: Sequence[EventUpdate],
-) -> int:
     session = transaction.session
     run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
     changed = record(session, run, attempt, key, updates, block=block, groups=watch.groups, now=transaction.now)

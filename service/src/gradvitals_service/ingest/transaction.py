@@ -46,6 +46,7 @@ class Transaction:
         self.now = datetime.now(UTC)
         self.watches: dict[StreamKey, Watch] = {}
         self.messages: list[dict[str, Any]] = []
+        self.writing = False  # whether the piece of work at hand may have written something
         self._memory = memory
         self._new_watches: dict[StreamKey, Watch] = {}
         self._new_messages: list[dict[str, Any]] = []
@@ -75,3 +76,4 @@ class Transaction:
     def discard(self) -> None:
         """The piece of work at hand failed, or the next one begins."""
         self._new_watches, self._new_messages = {}, []
+        self.writing = False

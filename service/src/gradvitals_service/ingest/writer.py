@@ -1,8 +1,10 @@
 """Write everything that clients send: one path, bounded queues, group commit.
 
 Request threads ``submit`` work and wait on its future. Each writer thread owns its queue, its memory of streams and its
-transactions: it takes what has gathered, gives each piece of work a savepoint, commits once, and answers only then, so
-that an answer means "on disk" and many answers share one sync. A run always goes to the same thread. On SQLite there
+transactions: it takes what has gathered, commits once, and answers only then, so that an answer means "on disk" and
+many answers share one sync. A piece of work that fails leaves nothing and sinks nobody else: each has a savepoint, but
+for those that say when they begin to write; if one of these fails after that, the group is rolled back and done again,
+now with a savepoint each. A run always goes to the same thread. On SQLite there
 is one thread; on PostgreSQL a transaction holds the work of one run, so that no two wait for each other's runs.
 """
 
@@ -21,7 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.database import begin_write, database_reason
-from gradvitals_service.errors import MalformedError, OverloadedError
+from gradvitals_service.errors import MalformedError, OverloadedError, ServiceError
 from gradvitals_service.ingest.transaction import Memory, Transaction
 
 MOST_QUEUED = 1024
@@ -43,7 +45,7 @@ class MessageSink(Protocol):
 class Item:
     """One piece of work on one run; ``apply`` writes through the transaction and gives the answer.
 
-    ``plain`` work writes through the connection, and puts what it does with mapped objects in a savepoint of theirs.
+    ``plain`` work checks first and then sets ``transaction.writing``: until then a refusal has nothing to undo.
     """
 
     run_id: UUID
@@ -166,12 +168,11 @@ class _WriterThread(threading.Thread):
 
     def _write(self, items: Sequence[Item]) -> None:
         """One transaction, and the answers after its commit. A failed commit fails all of them; nothing was stored."""
-        answers: list[tuple[Item, Any]] = []
-        transaction: Transaction | None = None
         try:
-            with begin_write(self._session_factory) as session:
-                transaction = Transaction(session, self._memory, self._channels)
-                answers = [(item, _attempt(transaction, item)) for item in items]
+            try:
+                answers, transaction = self._commit(items, careful=False)
+            except _SpoiledError:
+                answers, transaction = self._commit(items, careful=True)
         except Exception as error:  # whatever it was, the thread must go on and everybody must hear
             known = isinstance(error, SQLAlchemyError)  # a fault of ours is logged with its place
             reason = database_reason(error) if known else type(error).__name__
@@ -181,6 +182,12 @@ class _WriterThread(threading.Thread):
             return
         self._memory.update(transaction.watches)
         self._answer(answers, transaction)
+
+    def _commit(self, items: Sequence[Item], *, careful: bool) -> tuple[list[tuple[Item, Any]], Transaction]:
+        with begin_write(self._session_factory) as session:
+            transaction = Transaction(session, self._memory, self._channels)
+            answers = [(item, _attempt(transaction, item, careful)) for item in items]
+        return answers, transaction
 
     def _answer(self, answers: Sequence[tuple[Item, Any]], transaction: Transaction) -> None:
         for item, answer in answers:
@@ -192,21 +199,31 @@ class _WriterThread(threading.Thread):
             self._hub.publish(message)
 
 
-def _attempt(transaction: Transaction, item: Item) -> Any:
-    """Do one piece of work in a savepoint, so that a bad one leaves nothing and sinks nobody else."""
+class _SpoiledError(Exception):
+    """Work without a savepoint failed after it had begun to write."""
+
+
+def _attempt(transaction: Transaction, item: Item, careful: bool) -> Any:
+    """Do one piece of work, so that a bad one leaves nothing and sinks nobody else; gives its answer, or its error."""
     transaction.discard()
-    # The session's own savepoint costs three times the connection's, and a flush that fails needs one.
-    begin_nested = transaction.connection.begin_nested if item.plain else transaction.session.begin_nested
     try:
-        with begin_nested():
+        if item.plain and not careful:
             answer = item.apply(transaction)
+            transaction.session.flush()
+        else:
+            with transaction.session.begin_nested():
+                answer = item.apply(transaction)
     except DataError as error:
+        if item.plain and not careful:
+            raise _SpoiledError from error
         log.warning("value_refused_by_database", run_id=str(item.run_id), reason=database_reason(error))
         return MalformedError("the database refused a value that was sent; nothing of it was stored")
     except (OperationalError, InterfaceError, InternalError):
         raise  # the connection is gone or the disk is full: the whole group has failed
-    except Exception as error:  # noqa: BLE001  # it is handed to the request that waits for it
-        return error
+    except Exception as error:
+        if item.plain and not careful and (transaction.writing or not isinstance(error, ServiceError)):
+            raise _SpoiledError from error
+        return error  # it is handed to the request that waits for it
     finally:
         transaction.session.expunge_all()
     transaction.keep()

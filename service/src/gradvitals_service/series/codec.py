@@ -5,6 +5,7 @@ column-major, byte-shuffled and zstd compressed: neighbouring values of one seri
 lie side by side. Lossless; zstd's content checksum catches what a disk got wrong. Pure: no database, no wire.
 """
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ _LEVEL = 3
 _VERSION = 1
 # What one blob may claim to hold: 4,096 frames of at most 8 MiB of layers, with room to spare.
 _MOST_BYTES = 64 * 2**20
+_of_thread = threading.local()
 
 
 class CorruptChunkError(ValueError):
@@ -168,7 +170,15 @@ def _encode_layers(chunk: ChunkColumns) -> bytes:
 def _pack(header: _Header, parts: list[bytes]) -> bytes:
     head = msgspec.msgpack.encode(header)
     content = b"".join([len(head).to_bytes(4, "little"), head, *parts])
-    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(content)
+    return _compressor().compress(content)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """This thread's own: to make one costs as much as to compress a small blob, and two threads must not share one."""
+    if not hasattr(_of_thread, "compressor"):
+        _of_thread.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    compressor: zstandard.ZstdCompressor = _of_thread.compressor
+    return compressor
 
 
 def _unpack(blob: bytes) -> tuple[_Header, bytes]:
