@@ -7,7 +7,7 @@ STATIC := service/src/gradvitals_service/static
 WEB_SOURCES := $(shell find service/web -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-python test-web lint types bench clean
+.PHONY: help install demo test test-python test-web soak lint types bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +32,9 @@ test-python: install
 test-web: install
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent check
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent test
+
+soak: install ## the tests of faults in large counts; takes hours
+	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: $(VENV)/installed ## ruff, its formatter
 	@$(BIN)/ruff check .

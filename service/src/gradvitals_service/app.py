@@ -47,12 +47,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.base_url = base_url(settings)
     app.state.engine = make_engine(settings.database_url)
     app.state.session_factory = make_session_factory(app.state.engine)
+    app.state.writer_engine = make_engine(settings.database_url)
     app.state.tokens = load_tokens(settings)
     app.state.login_codes = LoginCodes()
     app.state.sessions = Sessions(app.state.tokens.read)
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
-    app.state.writer = Writer(app.state.session_factory, app.state.channels, app.state.hub)
+    app.state.writer = Writer(make_session_factory(app.state.writer_engine), app.state.channels, app.state.hub)
     app.state.dispatcher = Dispatcher(app.state.session_factory, app.state.channels)
     add_error_handlers(app)
     _add_guards(app, settings)
@@ -86,6 +87,7 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
         app.state.writer.stop()
         app.state.dispatcher.close()
         app.state.engine.dispose()
+        app.state.writer_engine.dispose()
 
 
 def _add_guards(app: FastAPI, settings: Settings) -> None:

@@ -5,7 +5,7 @@ alone when that piece fails. A watch is in one place at a time: in the memory, w
 """
 
 from collections import OrderedDict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -39,11 +39,11 @@ class Memory:
 class Transaction:
     """One transaction of a writer thread, shared by the work of its group."""
 
-    def __init__(self, session: Session, memory: Memory, channels: Channels) -> None:
+    def __init__(self, session: Session, memory: Memory, channels: Channels, now: datetime) -> None:
         self.session = session
         self.connection = session.connection()  # for statements that need no mapped objects
         self.channels = channels
-        self.now = datetime.now(UTC)
+        self.now = now
         self.watches: dict[StreamKey, Watch] = {}
         self.messages: list[dict[str, Any]] = []
         self.writing = False  # whether the piece of work at hand may have written something

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,7 +23,7 @@ from sqlalchemy.exc import DataError, InterfaceError, InternalError, Operational
 from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.alerts.channels import Channels
-from gradvitals_service.database import begin_write, database_reason
+from gradvitals_service.database import begin_write, database_reason, write_nothing
 from gradvitals_service.errors import MalformedError, OverloadedError, ServiceError
 from gradvitals_service.ingest.transaction import Memory, Transaction
 
@@ -30,6 +31,8 @@ MOST_QUEUED = 1024
 MOST_QUEUED_BYTES = 256 * 2**20
 MOST_IN_GROUP = 64
 POSTGRESQL_THREADS = 4
+
+_NO_RUN = UUID(int=0)
 
 log = structlog.get_logger()
 
@@ -55,15 +58,27 @@ class Item:
     future: "Future[Any]" = field(default_factory=Future)
 
 
+def utc_now() -> datetime:
+    """The service's own clock: when something arrived, never in which order."""
+    return datetime.now(UTC)
+
+
 class Writer:
     """The writer threads of this process; ``start`` before the first request, ``stop`` after the last one."""
 
-    def __init__(self, session_factory: sessionmaker[Session], channels: Channels, hub: MessageSink) -> None:
+    def __init__(
+        self,
+        session_factory: sessionmaker[Session],
+        channels: Channels,
+        hub: MessageSink,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         bind = session_factory.kw["bind"]
         self._one_run_a_transaction = bind.dialect.name == "postgresql"
         count = POSTGRESQL_THREADS if self._one_run_a_transaction else 1
         self._threads = [
-            _WriterThread(session_factory, channels, hub, self._one_run_a_transaction, 1 / count) for _ in range(count)
+            _WriterThread(session_factory, channels, hub, clock, self._one_run_a_transaction, 1 / count)
+            for _ in range(count)
         ]
 
     def start(self) -> None:
@@ -83,6 +98,14 @@ class Writer:
         """Whether every thread still writes."""
         return all(thread.is_alive() for thread in self._threads)
 
+    def try_to_write(self) -> Iterator["Future[Any]"]:
+        """One write that means nothing for each thread whose last one failed: how to learn that a fault is over."""
+        for thread in self._threads:
+            if thread.failing:
+                trial = Item(_NO_RUN, lambda transaction: write_nothing(transaction.connection))
+                thread.put(trial)
+                yield trial.future
+
     def submit(self, item: Item) -> "Future[Any]":
         """Queue one piece of work; raises OverloadedError when too much is waiting already."""
         thread = self._threads[item.run_id.int % len(self._threads)]
@@ -98,6 +121,7 @@ class _WriterThread(threading.Thread):
         session_factory: sessionmaker[Session],
         channels: Channels,
         hub: MessageSink,
+        clock: Callable[[], datetime],
         one_run_a_transaction: bool,
         share: float,
     ) -> None:
@@ -105,10 +129,12 @@ class _WriterThread(threading.Thread):
         self._session_factory = session_factory
         self._channels = channels
         self._hub = hub
+        self._clock = clock
         self._one_run_a_transaction = one_run_a_transaction
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._most_queued, self._most_queued_bytes = int(MOST_QUEUED * share), int(MOST_QUEUED_BYTES * share)
         self._memory = Memory()
+        self.failing = False  # whether the last transaction did not get through; ours, others only look
         self._lock = threading.Lock()  # guards the three below
         self._waiting = 0
         self._waiting_bytes = 0
@@ -176,16 +202,18 @@ class _WriterThread(threading.Thread):
         except Exception as error:  # whatever it was, the thread must go on and everybody must hear
             known = isinstance(error, SQLAlchemyError)  # a fault of ours is logged with its place
             reason = database_reason(error) if known else type(error).__name__
+            self.failing = True
             log.error("group_not_written", items=len(items), reason=reason, exc_info=None if known else error)
             for item in items:
                 item.future.set_exception(OverloadedError("the database could not commit this; nothing was stored"))
             return
+        self.failing = False
         self._memory.update(transaction.watches)
         self._answer(answers, transaction)
 
     def _commit(self, items: Sequence[Item], *, careful: bool) -> tuple[list[tuple[Item, Any]], Transaction]:
         with begin_write(self._session_factory) as session:
-            transaction = Transaction(session, self._memory, self._channels)
+            transaction = Transaction(session, self._memory, self._channels, self._clock())
             answers = [(item, _attempt(transaction, item, careful)) for item in items]
         return answers, transaction
 
