@@ -1,4 +1,4 @@
-"""The service is killed as by a power cut, again and again, while clients send: what was acknowledged is there, once."""
+"""The service is killed again and again while clients send: what was acknowledged is there, once."""
 
 import http.client
 import random
