@@ -33,7 +33,7 @@ test-web: install
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent check
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent test
 
-soak: install ## faults in large numbers, which takes long
+soak: install ## the tests of faults in large counts; takes hours
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: $(VENV)/installed ## ruff, its formatter

@@ -73,6 +73,12 @@ class ServiceProcess:
                 time.sleep(0.05)
         raise AssertionError(f"the service did not start:\n{self.log.read_text()}")
 
+    def cpu_seconds(self) -> float:
+        """CPU time of the process so far; Linux only."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """End it as a power cut would."""
         assert self.process is not None

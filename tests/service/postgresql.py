@@ -24,39 +24,53 @@ def find_binaries() -> Path | None:
     return installed[-1] if installed else None
 
 
+class Server:
+    """A PostgreSQL server that a test may take away and give back; ``url`` is without a database's name."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._identity = _unprivileged()
+        if "user" in self._identity:
+            os.chown(folder, self._identity["user"], self._identity["group"])
+        self._port = _free_port()
+        self.url = f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{self._port}"
+        words = ("-U", SUPERUSER, "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+        _run(binaries / "initdb", "-D", folder / "data", *words, **self._identity)
+
+    def start(self) -> None:
+        """Start it, on the port it had before."""
+        options = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+        self._control("-l", self._folder / "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        """End it at once, whoever is connected."""
+        self._control("-m", "immediate", "stop")
+
+    def _control(self, *words: object) -> None:
+        _run(self._binaries / "pg_ctl", "-D", self._folder / "data", "-w", *words, **self._identity)
+
+
+@contextmanager
+def running(binaries: Path) -> Iterator[Server]:
+    """A server that has been started. Its data are gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="gradvitals-postgresql-"))
+    try:
+        server = Server(binaries, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def running_server(binaries: Path) -> Iterator[str]:
     """Start a server; gives its URL without a database's name. Its data are gone afterwards."""
-    identity = _unprivileged()
-    folder = Path(tempfile.mkdtemp(prefix="gradvitals-postgresql-"))
-    if "user" in identity:
-        os.chown(folder, identity["user"], identity["group"])
-    port = _free_port()
-    data = folder / "data"
-    try:
-        _run(
-            binaries / "initdb",
-            "-D",
-            data,
-            "-U",
-            SUPERUSER,
-            "-A",
-            "trust",
-            "-N",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            **identity,
-        )
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
-        control = [binaries / "pg_ctl", "-D", data, "-w"]
-        _run(*control, "-l", folder / "log", "-o", options, "start", **identity)
-        try:
-            yield f"postgresql+psycopg://{SUPERUSER}@127.0.0.1:{port}"
-        finally:
-            _run(*control, "-m", "immediate", "stop", **identity)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running(binaries) as server:
+        yield server.url
 
 
 def create_database(server_url: str, name: str, template: str = "template0") -> str:

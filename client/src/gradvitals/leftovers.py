@@ -225,6 +225,8 @@ def attempt_of(leftover: Leftover, *, live: bool) -> Attempt:
     """The attempt as it is declared for somebody else: one that ended without a word has failed."""
     stored = leftover.attempt
     body: dict[str, Any] = dict(stored.body) if stored is not None else {}
+    monitors: dict[str, Any] = body.get("monitors", {})
+    share = float(body.get("overhead", 0.0)) / max(len(monitors), 1)  # only the sum of all monitors was told
     state = str(body.get("state", "running"))
     if state not in ENDS and leftover.has_ended:
         state = "failed"
@@ -241,7 +243,6 @@ def attempt_of(leftover: Leftover, *, live: bool) -> Attempt:
         live=live,
         state=state,
         last_step=body.get("last_step"),
-        overhead=float(body.get("overhead", 0.0)),
         exception=body.get("exception"),
         monitors={
             name: WatchedFacts(
@@ -249,8 +250,9 @@ def attempt_of(leftover: Leftover, *, live: bool) -> Attempt:
                 float(facts["norm_type"]),
                 facts["clip_value"],
                 math.inf if facts["max_norm"] is None else facts["max_norm"],
+                overhead=share,
             )
-            for name, facts in body.get("monitors", {}).items()
+            for name, facts in monitors.items()
         },
     )
 

@@ -50,12 +50,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.base_url = base_url(settings)
     app.state.engine = make_engine(settings.database_url)
     app.state.session_factory = make_session_factory(app.state.engine)
+    app.state.writer_engine = make_engine(settings.database_url)
     app.state.tokens = load_tokens(settings)
     app.state.login_codes = LoginCodes()
     app.state.sessions = Sessions(app.state.tokens.read)
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
-    app.state.writer = Writer(app.state.session_factory, app.state.channels, app.state.hub)
+    app.state.writer = Writer(make_session_factory(app.state.writer_engine), app.state.channels, app.state.hub)
     compactor = Compactor(app.state.session_factory, app.state.writer)
     retention = Retention(app.state.session_factory, app.state.writer, compactor)
     app.state.chores = (compactor, retention, Remover(app.state.session_factory, app.state.writer))
@@ -96,6 +97,7 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
         app.state.writer.stop()
         app.state.dispatcher.close()
         app.state.engine.dispose()
+        app.state.writer_engine.dispose()
 
 
 def _add_guards(app: FastAPI, settings: Settings) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 BUSY_TIMEOUT_SECONDS = 30.0
 READ_CONNECTIONS = 40  # as many as there are threads for requests
+POOL_TIMEOUT_SECONDS = 5.0  # a read that waits longer for a connection is told to come again
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -107,14 +108,23 @@ class Base(DeclarativeBase):
 
 
 def make_engine(database_url: str) -> Engine:
-    """Open SQLite (WAL, full sync, foreign keys) or PostgreSQL through psycopg 3."""
+    """Open SQLite (WAL, full sync, foreign keys) or PostgreSQL through psycopg 3.
+
+    Who writes has an engine apart from those who read: an acknowledgement never waits for a reader's connection.
+    """
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-        return create_engine(url, pool_size=10, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(
+            url, pool_size=10, pool_timeout=POOL_TIMEOUT_SECONDS, pool_pre_ping=True, hide_parameters=True
+        )
     # Parameters stay out of error messages, and so out of the log: they are what people sent.
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=READ_CONNECTIONS, hide_parameters=True
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
+        pool_size=READ_CONNECTIONS,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -165,6 +175,19 @@ def begin_snapshot(session_factory: sessionmaker[Session]) -> Iterator[Session]:
         if session.get_bind().dialect.name == "postgresql":
             session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         yield session
+
+
+def write_nothing(connection: Connection) -> None:
+    """Write something that means nothing, to learn whether writing is possible."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+        return
+    for statement in (
+        "CREATE TABLE trial (room BLOB)",
+        "INSERT INTO trial VALUES (zeroblob(65536))",  # as much room as a chunk takes
+        "DROP TABLE trial",
+    ):
+        connection.exec_driver_sql(statement)
 
 
 def open_session(request: Request) -> Iterator[Session]:

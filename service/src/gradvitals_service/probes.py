@@ -9,6 +9,8 @@ from gradvitals_service import migrating
 from gradvitals_service.auth.scopes import public
 from gradvitals_service.errors import OverloadedError
 
+TRIAL_SECONDS = 3.0
+
 router = APIRouter(dependencies=[Depends(public)], tags=["probes"])
 
 
@@ -26,7 +28,10 @@ async def read_health() -> Status:
 
 @router.get("/readyz", response_model=Status)
 def read_readiness(request: Request) -> Status:
-    """The database answers and is at this version's schema, and the writer writes."""
+    """The database answers and is at this version's schema, and the writer gets through to it.
+
+    Where its last transaction failed, as on a full disk, it is tried here whether that is over.
+    """
     engine: Engine = request.app.state.engine
     try:
         with engine.connect() as connection:
@@ -37,4 +42,9 @@ def read_readiness(request: Request) -> Status:
         raise OverloadedError("the database is not at this version's schema; run `gradvitals-service migrate`")
     if not request.app.state.writer.alive:
         raise OverloadedError("the writer does not run")
+    try:
+        for trial in request.app.state.writer.try_to_write():
+            trial.result(TRIAL_SECONDS)
+    except (OverloadedError, TimeoutError):
+        raise OverloadedError("the database cannot be written to; the log has the reason") from None
     return Status(status="ok")

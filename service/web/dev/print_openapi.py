@@ -14,6 +14,7 @@ def describe_api() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data_dir=Path(folder), state_dir=Path(folder)))
         app.state.engine.dispose()
+        app.state.writer_engine.dispose()
     description = app.openapi()
     del description["info"]["version"]
     return description

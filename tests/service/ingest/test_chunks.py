@@ -88,7 +88,7 @@ def test_a_runs_config_is_not_read_for_each_chunk(service: ServiceUnderTest) -> 
     run = service.declare_run(config={"lr": 0.5})
     run.send(0, 3)
     statements: list[str] = []
-    event.listen(service.app.state.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    event.listen(service.app.state.writer_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     run.send(3, 3)
     service.get(f"{run.path}/series")
     assert len(statements) > 3

@@ -49,6 +49,10 @@ class Bench:
     ) -> "Future[Any]":
         return self.writer.submit(Item(run_id or self.run_id, work, size_bytes))
 
+    def submit_plain(self, work: Callable[[Transaction], Any]) -> "Future[Any]":
+        """Work without a savepoint, as chunks are."""
+        return self.writer.submit(Item(self.run_id, work, plain=True))
+
     def hold(self) -> threading.Event:
         """Keep the writer busy until the event is set, so that what is submitted meanwhile forms one group."""
         entered, release = threading.Event(), threading.Event()
@@ -117,6 +121,45 @@ def test_a_bad_piece_of_work_leaves_nothing_and_sinks_nobody_else(bench: Bench) 
     with pytest.raises(MalformedError, match="step: wrong"):
         bad.result(TIMEOUT)
     assert bench.projects() == {"before", "after"}
+
+
+def writing(work: Callable[[Transaction], Any]) -> Callable[[Transaction], Any]:
+    """Plain work, which says that it begins to write."""
+
+    def write(transaction: Transaction) -> Any:
+        transaction.writing = True
+        return work(transaction)
+
+    return write
+
+
+def test_work_without_a_savepoint_that_fails_after_a_write_leaves_nothing_and_sinks_nobody_else(bench: Bench) -> None:
+    release = bench.hold()
+    before = bench.submit_plain(writing(making("before")))
+    bad = bench.submit_plain(writing(failing("bad", MalformedError("step: wrong"))))
+    faulty = bench.submit_plain(writing(failing("faulty", KeyError("a fault of ours"))))
+    after = bench.submit_plain(writing(making("after")))
+    release.set()
+    assert (before.result(TIMEOUT), after.result(TIMEOUT)) == ("before", "after")
+    assert isinstance(bad.exception(TIMEOUT), MalformedError)
+    assert isinstance(faulty.exception(TIMEOUT), KeyError)
+    assert bench.projects() == {"before", "after"}
+    assert bench.hub.told.wait(TIMEOUT)
+    assert [message["run_id"] for message in bench.hub.messages] == ["before", "after"]
+
+
+def test_a_refusal_before_the_first_write_costs_nobody_a_second_transaction(bench: Bench) -> None:
+    def refuse(transaction: Transaction) -> None:
+        raise MalformedError("step: wrong")
+
+    rollbacks: list[object] = []
+    release = bench.hold()
+    event.listen(bench.engine, "rollback", rollbacks.append)
+    bad, good = bench.submit_plain(refuse), bench.submit_plain(writing(making("good")))
+    release.set()
+    assert good.result(TIMEOUT) == "good"
+    assert isinstance(bad.exception(TIMEOUT), MalformedError)
+    assert rollbacks == []
 
 
 def test_what_failed_is_not_told_to_the_live_pages(bench: Bench) -> None:

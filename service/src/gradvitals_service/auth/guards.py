@@ -16,6 +16,7 @@ from gradvitals_service.settings import LOOPBACK_NAMES, Settings
 MEBIBYTE = 2**20
 BODY_LIMIT = 8 * MEBIBYTE
 LAYOUT_LIMIT = 32 * MEBIBYTE
+MOST_IN_FLIGHT = 512 * MEBIBYTE
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -64,10 +65,15 @@ class HostGuard:
 
 
 class BodyLimit:
-    """Refuse a body over its limit: at once if its length is declared, else as soon as too much has come."""
+    """Refuse a body over its limit: at once if its length is declared, else as soon as too much has come.
 
-    def __init__(self, app: ASGIApp) -> None:
+    What all requests together hold is bounded too. The event loop owns the count.
+    """
+
+    def __init__(self, app: ASGIApp, most_in_flight: int = MOST_IN_FLIGHT) -> None:
         self._app = app
+        self._most_in_flight = most_in_flight
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count while the body is read; an answer that has begun cannot be replaced, so reading comes first."""

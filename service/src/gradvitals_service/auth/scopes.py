@@ -1,8 +1,8 @@
 """Who may do what. Every route declares one of three scopes, and a test fails on one that does not.
 
 ``require_ingest`` is for clients that send, ``require_read`` for whoever looks, ``public`` for what needs no secret.
-Neither token implies the other: a training job's token cannot read what other jobs sent. They are asynchronous because
-they wait for nothing: a hop to another thread would cost more than what they do.
+Neither token implies the other: a training job's token cannot read what other jobs sent. They wait for nothing, and are
+async so that FastAPI calls them where it is instead of in a thread.
 """
 
 import hmac

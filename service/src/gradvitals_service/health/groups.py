@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+SMALL = 8
+"""Tensors of a group up to which numpy's own order of adding is one after the other."""
+
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -25,6 +28,13 @@ class Groups:
         self._order = np.argsort(group_of, kind="stable")
         self._starts = np.searchsorted(group_of[self._order], np.arange(len(self.names)))
         self._members = np.split(self._order, self._starts[1:]) if self.names else []
+        sizes = np.array([len(members) for members in self._members], np.int64)
+        self._each_alone = bool((sizes == 1).all())
+        self._in_order = bool((self._order == np.arange(len(self._order))).all())
+        self._small = int(sizes.max(initial=0)) <= SMALL
+        self._followers = [  # the groups that have a k-th tensor, and where it stands
+            (np.flatnonzero(sizes > k), self._starts[sizes > k] + k) for k in range(1, int(sizes.max(initial=0)))
+        ]
         mask = np.array(trainable, np.bool_)
         # A group is frozen only when none of its tensors is trained.
         self.trainable = np.array([bool(mask[members].any()) for members in self._members], np.bool_)
@@ -40,10 +50,24 @@ class Groups:
         """
         if not len(self) or not len(layer_norms):
             return np.zeros((len(layer_norms), len(self)), np.float32)
-        squares = np.square(layer_norms[:, self._order].astype(np.float64))
-        norms = np.sqrt(np.add.reduceat(squares, self._starts, axis=1))
-        finite = np.isfinite(norms)
-        return np.where(finite, np.minimum(norms, _FLOAT32_MAX), norms).astype(np.float32)
+        ordered = layer_norms if self._in_order else layer_norms[:, self._order]
+        if self._each_alone:
+            return np.abs(ordered)  # what the root of the square gives
+        norms = np.sqrt(self._sums(np.square(ordered, dtype=np.float64)))
+        beyond = norms > _FLOAT32_MAX
+        if beyond.any():
+            norms[beyond & (norms < np.inf)] = _FLOAT32_MAX
+        return norms.astype(np.float32, order="C")
+
+    def _sums(self, squares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over each group's columns; for small groups tensor by tensor, in the order in which reduceat adds."""
+        if not self._small:
+            return np.add.reduceat(squares, self._starts, axis=1)
+        by_tensor = np.ascontiguousarray(squares.T)
+        rest = np.zeros((len(self), len(squares)))
+        for groups, tensors in self._followers:
+            rest[groups] += by_tensor[tensors]
+        return (by_tensor[self._starts] + rest).T
 
     def tensors_of(self, groups: Iterable[int], layer_norms: NDArray[np.float32] | None = None) -> list[str]:
         """Names of the tensors in these groups, groups in the given order.

@@ -4,7 +4,6 @@ A ``Watch`` is what a writer remembers of a stream between chunks. It can always
 snapshot and the frames after it, or, for a new attempt, from the stream of the attempt before.
 """
 
-import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,12 +40,6 @@ class Watch:
     next_frame: int = 0
     saved_frame: int | None = None  # None: this state is in no snapshot that could bring it back
     saved_at: datetime | None = None
-
-    def copy(self) -> "Watch":
-        """A twin to work on, so that a transaction that fails costs nothing."""
-        twin = copy.copy(self)
-        twin.detectors = self.detectors.copy()
-        return twin
 
     def use_layout(self, layout_id: str, groups: Groups) -> None:
         """Go on with another layout; where its modules are others, what was usual says nothing any more."""

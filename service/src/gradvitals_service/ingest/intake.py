@@ -17,11 +17,10 @@ from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
-from gradvitals_service.ingest.queries import StreamHead, StreamKey
+from gradvitals_service.ingest.queries import Figures, Place, RunHead, StreamHead, StreamKey
 from gradvitals_service.ingest.schemas import FramesIn
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import Chunk
-from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.queries import declare_layout, declare_run, has_run, lock_run, settle
 from gradvitals_service.runs.schemas import FINAL_STATES, LayerDeclaration, RunDeclaration
 from gradvitals_service.series import flags
@@ -33,45 +32,53 @@ PUBLISHED_COLUMNS = ("step", "global_norm", "loss", "clip_coefficient", "max_nor
 
 
 def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: EncodedChunk | None) -> dict[str, int]:
-    """Take what is new of a chunk; ``encoded`` are its blobs if they were prepared. Gives the acknowledgement."""
-    session = transaction.session
-    run = lock_run(session, run_id)
+    """Take what is new of a chunk; ``encoded`` are its blobs if they were prepared. Gives the acknowledgement.
+
+    Mapped objects are loaded only where something has happened: a chunk of healthy frames passes without.
+    """
+    connection = transaction.connection
+    run = queries.lock_run_head(connection, run_id)
     key = StreamKey(run_id, chunk.attempt_id, chunk.monitor)
-    attempt = queries.get_attempt(session, key)
-    _check_layout(transaction, key, chunk)
-    head = queries.read_stream(session, key)
+    place = queries.read_place(connection, key, chunk.layout_id)
+    _check_layout(place, chunk)
+    head = place.head
     first = head.next_frame if chunk.first is None else chunk.first
     accepted = accept(head.next_frame, chunk.lost, first, len(chunk.frames))
     if accepted.next_frame == head.next_frame:  # all of it is here already
-        return _acknowledgement(head, run)
+        return {"next": head.next_frame, "event_revision": run.event_revision}
     frames = chunk.frames.after(accepted.skip) if accepted.skip else chunk.frames
-    watch = None
+    block = (first + accepted.skip, frames)
+    watch, figures, revision = None, None, None
     if len(frames):
         _check_steps(head, frames)
-        if attempt.rank == 0:
-            watch = _watch(transaction, key, head, attempt, chunk.layout_id)
-        _store(transaction, key, chunk.layout_id, (first + accepted.skip, frames), None if accepted.skip else encoded)
-        _update_figures(run, attempt, chunk.monitor, frames)  # before the judgement, whose alerts quote them
-        if watch is not None:
-            _judge(transaction, run, attempt, key, watch, (first + accepted.skip, frames))
-        else:
-            _listen(transaction, run, attempt, key, frames)
+    transaction.writing = True
+    if len(frames):
+        if place.rank == 0:
+            watch = _watch(transaction, key, head, chunk.layout_id)
+            figures = _figures(run, place, chunk.monitor, frames)
+        _store(transaction, key, chunk.layout_id, block, None if accepted.skip else encoded)
+    queries.save_run(connection, run_id, figures, transaction.now)  # before the judgement, whose alerts quote it
+    if watch is not None:
+        revision = _judge(transaction, key, watch, block)
+    elif len(frames):
+        revision = _listen(transaction, key, frames)
     _advance(transaction, key, head, accepted, chunk.layout_id, frames, watch)
-    _update_state(transaction, run, attempt)
-    _publish(transaction, key, attempt, frames)
-    return _acknowledgement(head, run)
+    if place.declared_state in FINAL_STATES and place.state != place.declared_state:  # an end that may now hold
+        session = transaction.session
+        settle(session, lock_run(session, run_id), queries.get_attempt(session, key))
+    _publish(transaction, key, place.rank, frames)
+    return {"next": head.next_frame, "event_revision": run.event_revision if revision is None else revision}
 
 
-def _acknowledgement(head: StreamHead, run: Run) -> dict[str, int]:
-    return {"next": head.next_frame, "event_revision": run.event_revision}
-
-
-def _check_layout(transaction: Transaction, key: StreamKey, chunk: Chunk) -> None:
+def _check_layout(place: Place, chunk: Chunk) -> None:
     if not len(chunk.frames):
         return
-    expected = queries.layout_size(transaction.session, key.run_id, chunk.layout_id)
-    if chunk.layer_count != expected:
-        raise MalformedError(f"layer_norms: norms of {chunk.layer_count} layers, but the layout has {expected}")
+    if place.layer_count is None:
+        raise queries.unknown_layout(chunk.layout_id)
+    if chunk.layer_count != place.layer_count:
+        raise MalformedError(
+            f"layer_norms: norms of {chunk.layer_count} layers, but the layout has {place.layer_count}"
+        )
 
 
 def _check_steps(head: StreamHead, frames: ChunkColumns) -> None:
@@ -82,13 +89,13 @@ def _check_steps(head: StreamHead, frames: ChunkColumns) -> None:
         )
 
 
-def _watch(transaction: Transaction, key: StreamKey, head: StreamHead, attempt: Attempt, layout_id: str) -> Watch:
+def _watch(transaction: Transaction, key: StreamKey, head: StreamHead, layout_id: str) -> Watch:
     """The stream's watch, for this transaction to change."""
     remembered = transaction.recall(key)
     if remembered is not None and remembered.next_frame == head.next_frame:
-        watch: Watch | None = remembered.copy()
+        watch: Watch | None = remembered
     else:  # nothing is remembered, or another process has gone on meanwhile
-        watch = find_watch(transaction.session, key, head, attempt)
+        watch = find_watch(transaction.session, key, head, queries.get_attempt(transaction.session, key))
     if watch is None:
         return new_watch(layout_id, read_groups(transaction.session, key, layout_id))
     if watch.layout_id != layout_id:
@@ -115,27 +122,35 @@ def _store(
         "columns": columns,
         "layer_columns": layer_columns,
     }
-    queries.insert_chunk(transaction.session, key, values, transaction.now)
+    queries.insert_chunk(transaction.connection, key, values, transaction.now)
 
 
-def _judge(
-    transaction: Transaction, run: Run, attempt: Attempt, key: StreamKey, watch: Watch, block: tuple[int, ChunkColumns]
-) -> None:
-    """Run the detectors, write their events, and put a critical one on its way to people, once."""
+def _judge(transaction: Transaction, key: StreamKey, watch: Watch, block: tuple[int, ChunkColumns]) -> int | None:
+    """Run the detectors, write their events, and put a critical one on its way to people, once.
+
+    Gives the run's revision of events, or None where nothing was told.
+    """
     updates = watch.observe(*block)
-    session = transaction.session
-    changed = record(session, run, attempt, key, updates, block=block, groups=watch.groups, now=transaction.now)
     transaction.remember(key, watch)
+    if not updates:
+        return None
+    session = transaction.session
+    run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
+    changed = record(session, run, attempt, key, updates, block=block, groups=watch.groups, now=transaction.now)
     for event, became_critical in changed:
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
+    return run.event_revision
 
 
-def _listen(transaction: Transaction, run: Run, attempt: Attempt, key: StreamKey, frames: ChunkColumns) -> None:
+def _listen(transaction: Transaction, key: StreamKey, frames: ChunkColumns) -> int | None:
     """Frames of another rank than 0 are a few around what befell it: no history to judge, and no second event."""
-    for event in hear_of_rank(transaction.session, run, attempt, key, frames, transaction.now):
+    session = transaction.session
+    run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
+    for event in hear_of_rank(session, run, attempt, key, frames, transaction.now):
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
+    return run.event_revision
 
 
 def _as_dict(event: Event) -> dict[str, Any]:
@@ -159,44 +174,32 @@ def _advance(
     if len(frames):
         head.last_step, head.layout_id = int(frames.columns["step"][-1]), layout_id
     snapshot = watch.snapshot_if_due(transaction.now) if watch else None
-    queries.save_stream(transaction.session, key, head, snapshot)
+    queries.save_stream(transaction.connection, key, head, snapshot)
 
 
-def _update_figures(run: Run, attempt: Attempt, monitor: str, frames: ChunkColumns) -> None:
-    """Keep the newest figures beside the run: those of rank 0's newest attempt, of the monitor that reported first."""
-    if attempt.rank != 0:
-        return
-    started_at = attempt.started_at.timestamp()
+def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns) -> Figures | None:
+    """The figures to keep beside the run: those of rank 0's newest attempt, of the monitor that reported first."""
+    started_at = place.started_at.timestamp()
     sparkline = Sparkline.from_bytes(run.sparkline, monitor)
-    if sparkline.monitor == monitor and started_at >= sparkline.started_at:
-        sparkline.started_at = started_at
-        sparkline.observe(monitor, frames.columns["step"], frames.columns["global_norm"])
-        run.sparkline = sparkline.to_bytes()
-        _set_figures(run, frames)
-
-
-def _update_state(transaction: Transaction, run: Run, attempt: Attempt) -> None:
-    """The run was heard of, and an end that was declared may now hold."""
-    run.last_seen_at = transaction.now
-    transaction.session.flush()
-    if attempt.declared_state in FINAL_STATES and attempt.state != attempt.declared_state:
-        settle(transaction.session, run, attempt)
-
-
-def _set_figures(run: Run, frames: ChunkColumns) -> None:
+    if sparkline.monitor != monitor or started_at < sparkline.started_at:
+        return None
     columns = frames.columns
-    run.last_step = int(columns["step"][-1])
-    run.global_norm = float(columns["global_norm"][-1])
-    run.max_norm = float(columns["max_norm"][-1])
-    run.already_clipped = bool(columns["flags"][-1] & flags.ALREADY_CLIPPED)
-    run.judged_frames += int(np.isfinite(columns["clip_coefficient"]).sum())
-    run.clipped_frames += int((columns["clip_coefficient"] < 1).sum())
+    sparkline.started_at = started_at
+    sparkline.observe(monitor, columns["step"], columns["global_norm"])
     logged = np.flatnonzero(columns["flags"] & flags.LOSS)
-    if len(logged):
-        run.loss = float(columns["loss"][logged[-1]])
+    return Figures(
+        last_step=int(columns["step"][-1]),
+        global_norm=float(columns["global_norm"][-1]),
+        max_norm=float(columns["max_norm"][-1]),
+        already_clipped=bool(columns["flags"][-1] & flags.ALREADY_CLIPPED),
+        loss=float(columns["loss"][logged[-1]]) if len(logged) else None,
+        judged=int(np.isfinite(columns["clip_coefficient"]).sum()),
+        clipped=int((columns["clip_coefficient"] < 1).sum()),
+        sparkline=sparkline.to_bytes(),
+    )
 
 
-def _publish(transaction: Transaction, key: StreamKey, attempt: Attempt, frames: ChunkColumns) -> None:
+def _publish(transaction: Transaction, key: StreamKey, rank: int, frames: ChunkColumns) -> None:
     """What open pages are told after the commit."""
     run_id = str(key.run_id)
     if len(frames):
@@ -206,7 +209,7 @@ def _publish(transaction: Transaction, key: StreamKey, attempt: Attempt, frames:
                 "run_id": run_id,
                 "attempt_id": str(key.attempt_id),
                 "monitor": key.monitor,
-                "rank": attempt.rank,
+                "rank": rank,
                 "columns": {name: frames.columns[name] for name in PUBLISHED_COLUMNS},
             }
         )

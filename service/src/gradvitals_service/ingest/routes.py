@@ -1,6 +1,7 @@
 """Take frames over HTTP: the binary chunks of the client, and JSON from everywhere else.
 
-Decoding and compressing happen in a worker thread, writing on the writer's; the event loop only waits.
+Writing happens on the writer's thread, while the event loop waits. What is large is decoded and compressed in a worker
+thread; for what is small the way there and back would cost more than the work.
 """
 
 import asyncio
@@ -10,9 +11,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from gradvitals_service.auth.scopes import require_ingest
-from gradvitals_service.bodies import read_json, require_content_type
+from gradvitals_service.bodies import MOST_BYTES_AT_ONCE, read_json, require_content_type
 from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
 from gradvitals_service.ingest.json_frames import to_chunk
 from gradvitals_service.ingest.schemas import FramesIn, FramesTaken
@@ -20,23 +22,26 @@ from gradvitals_service.ingest.wire import CONTENT_TYPE, WIRE_VERSIONS, Chunk, d
 from gradvitals_service.ingest.writer import Item
 from gradvitals_service.projects.queries import project_for
 from gradvitals_service.series.codec import encode_columns
+from gradvitals_service.wirejson import WireJSONResponse
 
 router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)])
 
 
 @router.post("/chunks", response_model=FramesTaken)
-async def receive_chunk(run_id: UUID, request: Request) -> FramesTaken:
+async def receive_chunk(run_id: UUID, request: Request) -> Response:
     """Take one chunk of docs/wire.md; the answer means that it is on disk."""
     require_content_type(request, CONTENT_TYPE, wire_versions=WIRE_VERSIONS)
     body = await request.body()
-    chunk, encoded = await run_in_threadpool(_decode_and_encode, body)
-    return await _write(
-        request, Item(run_id, partial(take_chunk, run_id=run_id, chunk=chunk, encoded=encoded), len(body))
-    )
+    if len(body) > MOST_BYTES_AT_ONCE:
+        chunk, encoded = await run_in_threadpool(_decode_and_encode, body)
+    else:
+        chunk, encoded = _decode_and_encode(body)
+    work = partial(take_chunk, run_id=run_id, chunk=chunk, encoded=encoded)
+    return await _write(request, Item(run_id, work, len(body), plain=True))
 
 
 @router.post("/frames", response_model=FramesTaken)
-async def receive_frames(run_id: UUID, request: Request) -> FramesTaken:
+async def receive_frames(run_id: UUID, request: Request) -> Response:
     """Take frames as JSON; run, attempt and layout are made when they do not exist."""
     frames_in = await read_json(request, FramesIn)
     chunk, layers = await run_in_threadpool(to_chunk, run_id, frames_in, time.time())
@@ -53,6 +58,5 @@ def _decode_and_encode(body: bytes) -> tuple[Chunk, EncodedChunk | None]:
     return chunk, encode_columns(chunk.frames) if len(chunk.frames) else None
 
 
-async def _write(request: Request, item: Item) -> FramesTaken:
-    taken = await asyncio.wrap_future(request.app.state.writer.submit(item))
-    return FramesTaken(**taken)
+async def _write(request: Request, item: Item) -> Response:
+    return WireJSONResponse(await asyncio.wrap_future(request.app.state.writer.submit(item)))

@@ -1,11 +1,11 @@
 """What a piece of work sees of the writer's transaction: the session, the memory of streams, what to tell afterwards.
 
 Nothing that happens here is remembered or told unless the commit succeeds; what one piece of work did is forgotten
-alone when that piece fails.
+alone when that piece fails. A watch is in one place at a time: in the memory, with a piece of work, or kept here.
 """
 
 from collections import OrderedDict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -24,40 +24,40 @@ class Memory:
         self._watches: OrderedDict[StreamKey, Watch] = OrderedDict()
         self._limit = limit
 
-    def get(self, key: StreamKey) -> Watch | None:
-        """The watch of a stream, if it is remembered."""
-        return self._watches.get(key)
+    def take(self, key: StreamKey) -> Watch | None:
+        """Hand out the watch of a stream, if it is remembered; it is forgotten until somebody brings it back."""
+        return self._watches.pop(key, None)
 
     def update(self, watches: dict[StreamKey, Watch]) -> None:
         """Remember what was committed, and forget the streams that were silent longest."""
         for key, watch in watches.items():
             self._watches[key] = watch
-            self._watches.move_to_end(key)
         while len(self._watches) > self._limit:
             self._watches.popitem(last=False)
-
-    def forget(self, watches: dict[StreamKey, Watch]) -> None:
-        """Drop streams of which it is not known whether their commit took place."""
-        for key in watches:
-            self._watches.pop(key, None)
 
 
 class Transaction:
     """One transaction of a writer thread, shared by the work of its group."""
 
-    def __init__(self, session: Session, memory: Memory, channels: Channels) -> None:
+    def __init__(self, session: Session, memory: Memory, channels: Channels, now: datetime) -> None:
         self.session = session
+        self.connection = session.connection()  # for statements that need no mapped objects
         self.channels = channels
-        self.now = datetime.now(UTC)
+        self.now = now
         self.watches: dict[StreamKey, Watch] = {}
         self.messages: list[dict[str, Any]] = []
+        self.writing = False  # whether the piece of work at hand may have written something
         self._memory = memory
         self._new_watches: dict[StreamKey, Watch] = {}
         self._new_messages: list[dict[str, Any]] = []
 
     def recall(self, key: StreamKey) -> Watch | None:
-        """The newest watch of a stream; a caller that changes it works on a copy."""
-        return self._new_watches.get(key) or self.watches.get(key) or self._memory.get(key)
+        """The newest watch of a stream, for the caller to change and to ``remember``.
+
+        It is handed over, not copied: where the work or the commit fails, it is gone, and the next chunk brings it
+        back from what is stored.
+        """
+        return self.watches.pop(key, None) or self._memory.take(key)
 
     def remember(self, key: StreamKey, watch: Watch) -> None:
         """Keep a watch if all goes well."""
@@ -76,3 +76,4 @@ class Transaction:
     def discard(self) -> None:
         """The piece of work at hand failed, or the next one begins."""
         self._new_watches, self._new_messages = {}, []
+        self.writing = False

@@ -1,8 +1,10 @@
 """Write everything that clients send: one path, bounded queues, group commit.
 
 Request threads ``submit`` work and wait on its future. Each writer thread owns its queue, its memory of streams and its
-transactions: it takes what has gathered, gives each piece of work a savepoint, commits once, and answers only then, so
-that an answer means "on disk" and many answers share one sync. A run always goes to the same thread. On SQLite there
+transactions: it takes what has gathered, commits once, and answers only then, so that an answer means "on disk" and
+many answers share one sync. A piece of work that fails leaves nothing and sinks nobody else: each has a savepoint, but
+for those that say when they begin to write; if one of these fails after that, the group is rolled back and done again,
+now with a savepoint each. A run always goes to the same thread. On SQLite there
 is one thread; on PostgreSQL a transaction holds the work of one run, so that no two wait for each other's runs.
 """
 
@@ -11,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,14 +23,16 @@ from sqlalchemy.exc import DataError, InterfaceError, InternalError, Operational
 from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.alerts.channels import Channels
-from gradvitals_service.database import begin_write, database_reason
-from gradvitals_service.errors import MalformedError, OverloadedError
+from gradvitals_service.database import begin_write, database_reason, write_nothing
+from gradvitals_service.errors import MalformedError, OverloadedError, ServiceError
 from gradvitals_service.ingest.transaction import Memory, Transaction
 
 MOST_QUEUED = 1024
 MOST_QUEUED_BYTES = 256 * 2**20
 MOST_IN_GROUP = 64
 POSTGRESQL_THREADS = 4
+
+_NO_RUN = UUID(int=0)
 
 log = structlog.get_logger()
 
@@ -41,23 +46,39 @@ class MessageSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One piece of work on one run; ``apply`` writes through the transaction and gives the answer."""
+    """One piece of work on one run; ``apply`` writes through the transaction and gives the answer.
+
+    ``plain`` work checks first and then sets ``transaction.writing``: until then a refusal has nothing to undo.
+    """
 
     run_id: UUID
     apply: Callable[[Transaction], Any]
     size_bytes: int = 0
+    plain: bool = False
     future: "Future[Any]" = field(default_factory=Future)
+
+
+def utc_now() -> datetime:
+    """The service's own clock: when something arrived, never in which order."""
+    return datetime.now(UTC)
 
 
 class Writer:
     """The writer threads of this process; ``start`` before the first request, ``stop`` after the last one."""
 
-    def __init__(self, session_factory: sessionmaker[Session], channels: Channels, hub: MessageSink) -> None:
+    def __init__(
+        self,
+        session_factory: sessionmaker[Session],
+        channels: Channels,
+        hub: MessageSink,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         bind = session_factory.kw["bind"]
         self._one_run_a_transaction = bind.dialect.name == "postgresql"
         count = POSTGRESQL_THREADS if self._one_run_a_transaction else 1
         self._threads = [
-            _WriterThread(session_factory, channels, hub, self._one_run_a_transaction, 1 / count) for _ in range(count)
+            _WriterThread(session_factory, channels, hub, clock, self._one_run_a_transaction, 1 / count)
+            for _ in range(count)
         ]
 
     def start(self) -> None:
@@ -77,6 +98,14 @@ class Writer:
         """Whether every thread still writes."""
         return all(thread.is_alive() for thread in self._threads)
 
+    def try_to_write(self) -> Iterator["Future[Any]"]:
+        """One write that means nothing for each thread whose last one failed: how to learn that a fault is over."""
+        for thread in self._threads:
+            if thread.failing:
+                trial = Item(_NO_RUN, lambda transaction: write_nothing(transaction.connection))
+                thread.put(trial)
+                yield trial.future
+
     def submit(self, item: Item) -> "Future[Any]":
         """Queue one piece of work; raises OverloadedError when too much is waiting already."""
         thread = self._threads[item.run_id.int % len(self._threads)]
@@ -92,6 +121,7 @@ class _WriterThread(threading.Thread):
         session_factory: sessionmaker[Session],
         channels: Channels,
         hub: MessageSink,
+        clock: Callable[[], datetime],
         one_run_a_transaction: bool,
         share: float,
     ) -> None:
@@ -99,10 +129,12 @@ class _WriterThread(threading.Thread):
         self._session_factory = session_factory
         self._channels = channels
         self._hub = hub
+        self._clock = clock
         self._one_run_a_transaction = one_run_a_transaction
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._most_queued, self._most_queued_bytes = int(MOST_QUEUED * share), int(MOST_QUEUED_BYTES * share)
         self._memory = Memory()
+        self.failing = False  # whether the last transaction did not get through; ours, others only look
         self._lock = threading.Lock()  # guards the three below
         self._waiting = 0
         self._waiting_bytes = 0
@@ -162,23 +194,28 @@ class _WriterThread(threading.Thread):
 
     def _write(self, items: Sequence[Item]) -> None:
         """One transaction, and the answers after its commit. A failed commit fails all of them; nothing was stored."""
-        answers: list[tuple[Item, Any]] = []
-        transaction: Transaction | None = None
         try:
-            with begin_write(self._session_factory) as session:
-                transaction = Transaction(session, self._memory, self._channels)
-                answers = [(item, _attempt(transaction, item)) for item in items]
+            try:
+                answers, transaction = self._commit(items, careful=False)
+            except _SpoiledError:
+                answers, transaction = self._commit(items, careful=True)
         except Exception as error:  # whatever it was, the thread must go on and everybody must hear
-            if transaction is not None:
-                self._memory.forget(transaction.watches)
             known = isinstance(error, SQLAlchemyError)  # a fault of ours is logged with its place
             reason = database_reason(error) if known else type(error).__name__
+            self.failing = True
             log.error("group_not_written", items=len(items), reason=reason, exc_info=None if known else error)
             for item in items:
                 item.future.set_exception(OverloadedError("the database could not commit this; nothing was stored"))
             return
+        self.failing = False
         self._memory.update(transaction.watches)
         self._answer(answers, transaction)
+
+    def _commit(self, items: Sequence[Item], *, careful: bool) -> tuple[list[tuple[Item, Any]], Transaction]:
+        with begin_write(self._session_factory) as session:
+            transaction = Transaction(session, self._memory, self._channels, self._clock())
+            answers = [(item, _attempt(transaction, item, careful)) for item in items]
+        return answers, transaction
 
     def _answer(self, answers: Sequence[tuple[Item, Any]], transaction: Transaction) -> None:
         for item, answer in answers:
@@ -190,19 +227,31 @@ class _WriterThread(threading.Thread):
             self._hub.publish(message)
 
 
-def _attempt(transaction: Transaction, item: Item) -> Any:
-    """Do one piece of work in a savepoint, so that a bad one leaves nothing and sinks nobody else."""
+class _SpoiledError(Exception):
+    """Work without a savepoint failed after it had begun to write."""
+
+
+def _attempt(transaction: Transaction, item: Item, careful: bool) -> Any:
+    """Do one piece of work, so that a bad one leaves nothing and sinks nobody else; gives its answer, or its error."""
     transaction.discard()
     try:
-        with transaction.session.begin_nested():
+        if item.plain and not careful:
             answer = item.apply(transaction)
+            transaction.session.flush()
+        else:
+            with transaction.session.begin_nested():
+                answer = item.apply(transaction)
     except DataError as error:
+        if item.plain and not careful:
+            raise _SpoiledError from error
         log.warning("value_refused_by_database", run_id=str(item.run_id), reason=database_reason(error))
         return MalformedError("the database refused a value that was sent; nothing of it was stored")
     except (OperationalError, InterfaceError, InternalError):
         raise  # the connection is gone or the disk is full: the whole group has failed
-    except Exception as error:  # noqa: BLE001  # it is handed to the request that waits for it
-        return error
+    except Exception as error:
+        if item.plain and not careful and (transaction.writing or not isinstance(error, ServiceError)):
+            raise _SpoiledError from error
+        return error  # it is handed to the request that waits for it
     finally:
         transaction.session.expunge_all()
     transaction.keep()

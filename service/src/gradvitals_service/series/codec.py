@@ -34,6 +34,7 @@ _LEVEL = 3
 _VERSION = 1
 # What one blob may claim to hold: 4,096 frames of at most 8 MiB of layers, with room to spare.
 _MOST_BYTES = 64 * 2**20
+_of_thread = threading.local()
 
 
 class CorruptChunkError(ValueError):

@@ -51,15 +51,6 @@ def test_any_split_and_any_restart_give_the_same_events_and_state_bit_for_bit(se
     assert detectors.to_bytes() == whole.to_bytes()
 
 
-def test_a_copy_is_independent():
-    frames = eventful(1)
-    detectors = Detectors(5)
-    detectors.observe(frames.rows(0, 100))
-    before = detectors.to_bytes()
-    detectors.copy().observe(frames.rows(100, 200))
-    assert detectors.to_bytes() == before
-
-
 @pytest.mark.parametrize("group_count", [1, 200, 4096])
 def test_the_state_fits_64_bytes_a_group_and_4_kib(group_count):
     norms = healthy(300, groups=group_count)

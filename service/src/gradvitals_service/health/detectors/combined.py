@@ -1,7 +1,9 @@
 """All detectors of one stream behind one interface, and their state as bytes."""
 
+import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterator
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,31 +50,34 @@ class Detectors:
                 f"group_norms must have the shape ({len(frames)}, {self.group_count}), not {frames.group_norms.shape}"
             )
         newest: dict[tuple[str, int], EventUpdate] = {}
-        for update in self._updates(frames):
-            newest[update.kind, update.start_frame] = update
+        for part in self._parts_at_seams(frames):
+            for update in self._updates(part):
+                newest[update.kind, update.start_frame] = update
         return list(newest.values())
 
-    def _updates(self, frames: Frames) -> Iterable[EventUpdate]:
-        for frame in frames.views():
-            if frame.flags & FLAG_SEAM:
+    def _parts_at_seams(self, frames: Frames) -> Iterator[Frames]:
+        """The parts of a block, each of which begins an attempt or goes on with one; a seam is told before its part."""
+        seams = np.flatnonzero(frames.flags & FLAG_SEAM).tolist()
+        if not seams:
+            yield frames
+            return
+        for start, stop in itertools.pairwise(sorted({0, *seams, len(frames)})):
+            if start in seams:
                 self.seam()
-            updates = (
-                self._non_finite.observe(frame),
-                self._explosion.observe(frame),
-                self._vanishing.observe(frame, exploding=self._explosion.episode is not None),
-            )
-            for update in updates:
-                if update is not None:
-                    yield update
+            yield frames.rows(start, stop)
+
+    def _updates(self, frames: Frames) -> Iterator[EventUpdate]:
+        """What each detector says, in the order of the frames."""
+        told = self._non_finite.observe(frames)
+        exploded, exploding = self._explosion.observe(frames)
+        told += exploded
+        told += self._vanishing.observe(frames, exploding)
+        return (update for _, update in sorted(told, key=itemgetter(0)))  # stable: one order within a frame
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
         self._explosion.seam()
         self._vanishing.seam()
-
-    def copy(self) -> "Detectors":
-        """An independent twin in the same state."""
-        return Detectors.from_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The whole state; ``from_bytes`` continues from it bit for bit."""

@@ -18,9 +18,10 @@ import struct
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity, Status
+from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Status, Told
 from gradvitals_service.health.detectors.level import FadingRecord, RollingWindow, TailScale
 
 KIND: Final = "explosion"
@@ -97,6 +98,9 @@ APPLIED = math.log(10.0)
 """From this factor above the usual gradient on, what was applied after clipping counts as having reached the
 weights."""
 
+WORTHWHILE = 16
+"""Calm frames at once from which on looking ahead costs less than looking at each."""
+
 SHARE_TOLD = 0.1
 MOST_GROUPS_TOLD = 8
 """Groups named by the event: those with a tenth of the squared norm at the peak, at most eight."""
@@ -133,8 +137,71 @@ class ExplosionDetector:
         self._marked_losses.clear()
         self._watch_left = 0
 
-    def observe(self, frame: FrameView) -> EventUpdate | None:
-        """Look at one frame, in order."""
+    def observe(self, frames: Frames) -> tuple[Told, NDArray[np.bool_]]:
+        """Look at a block of frames, in order; also says of each whether the norm was exploding after it."""
+        told, exploding = [], np.zeros(len(frames), np.bool_)
+        row, singly_until = 0, 0
+        while row < len(frames):
+            if row >= singly_until and self._may_be_calm():
+                passed = self._pass_calm(frames.rows(row, len(frames)) if row else frames)
+                if passed < WORTHWHILE:
+                    singly_until = row + passed + WORTHWHILE  # to look ahead costs as much as some frames do
+                row += passed
+                if row == len(frames):
+                    break
+            update = self._observe_one(frames.view(row))
+            if update is not None:
+                told.append((row, update))
+            exploding[row] = self.episode is not None
+            row += 1
+        return told, exploding
+
+    def _may_be_calm(self) -> bool:
+        """Nothing goes on, and the level is known."""
+        return self.episode is None and self._watch_left == 0 and self._level.full
+
+    def _pass_calm(self, frames: Frames) -> int:
+        """Take the first frames up to one that might raise an alarm, as ``_observe_one`` would; says how many."""
+        positive = np.flatnonzero((frames.global_norm > 0.0) & np.isfinite(frames.global_norm))
+        logs = [math.log(norm) for norm in frames.global_norm[positive].tolist()]
+        levels = self._level.medians_before(logs)
+        excesses = np.array(logs) - levels
+        raised = np.flatnonzero(excesses > RAISED)
+        end = int(raised[0]) if len(raised) else len(logs)
+        rows, losses, start = positive.tolist(), frames.seen_losses()[positive].tolist(), 0
+        while start < end:  # from mark to mark, since each mark moves the limit of a ramp
+            stop = min(end, start + RAMP_EVERY - self._frames % RAMP_EVERY)
+            ramps = self._might_ramp(levels[start:stop])
+            stop = start + int(ramps[0]) if len(ramps) else stop
+            self._learn_calm(logs[start:stop], losses[start:stop], levels[start:stop], excesses[start:stop])
+            start = stop
+            if len(ramps):
+                end = stop
+        passed = rows[end] if end < len(rows) else len(frames)
+        self._watch_lrs(frames.lr[positive[:end]])
+        if not np.isfinite(frames.global_norm[:passed]).all():
+            self._calm = 0
+        return passed
+
+    def _might_ramp(self, levels: NDArray[np.float64]) -> NDArray[np.intp]:
+        """The frames before the next mark whose level is high enough for a ramp."""
+        if not self._marked_levels.full or not len(levels):
+            return np.empty(0, np.intp)
+        return np.flatnonzero(levels > self._marked_levels.median + RAMP)
+
+    def _learn_calm(
+        self, logs: list[float], losses: list[float], levels: NDArray[np.float64], excesses: NDArray[np.float64]
+    ) -> None:
+        """As ``_learn`` for frames up to the next mark at most."""
+        self._tail.extend(excesses.tolist())
+        self._record.extend(logs, levels.tolist())
+        self._level.extend(logs)
+        self._losses.extend([loss for loss in losses if math.isfinite(loss)])
+        self._frames += len(logs)
+        self._mark_if_due(new=len(logs))
+
+    def _observe_one(self, frame: FrameView) -> EventUpdate | None:
+        """Look at one frame."""
         if not math.isfinite(frame.global_norm):
             self._calm = 0
             return None
@@ -168,6 +235,14 @@ class ExplosionDetector:
             self._lr_watch_left = WATCH_FRAMES
         if not lr <= self._highest_lr:
             self._highest_lr = lr
+
+    def _watch_lrs(self, rates: NDArray[np.float32]) -> None:
+        """As ``_watch_lr`` for each rate."""
+        if (rates <= self._highest_lr).all():  # no rate that is new: only time goes on
+            self._lr_watch_left = max(self._lr_watch_left - len(rates), 0)
+            return
+        for lr in rates.tolist():
+            self._watch_lr(lr)
 
     def _watch_loss(self, frame: FrameView, excess: float) -> bool:
         """Whether the losses after a raised norm are worse than anything that explains them."""
@@ -251,7 +326,11 @@ class ExplosionDetector:
         if math.isfinite(frame.loss):
             self._losses.push(frame.loss)
         self._frames += 1
-        if self._frames % RAMP_EVERY == 0 and len(self._losses):
+        self._mark_if_due(new=1)
+
+    def _mark_if_due(self, new: int) -> None:
+        """Mark level and loss where the ``new`` frames end at a mark."""
+        if new and self._frames % RAMP_EVERY == 0 and len(self._losses):
             self._marked_levels.push(self._level.median)
             self._marked_losses.push(self._losses.median)
 

@@ -1,11 +1,10 @@
 """What goes into the detectors and what comes out.
 
 ``Frames`` is the columnar block that callers hand over, ``FrameView`` one row of it as plain Python numbers, which is
-what each detector sees, and ``EventUpdate`` what a detector says about one event.
+what a detector looks at where something stirs, and ``EventUpdate`` what a detector says about one event.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -84,22 +83,24 @@ class Frames:
             param_rows=self.param_rows[weights] - start,
         )
 
-    def views(self) -> Iterator[FrameView]:
-        """Each row as plain numbers, in order."""
-        loss = np.where(self.has_loss & np.isfinite(self.loss), self.loss, np.float32(math.nan))
-        columns = zip(
-            self.step.tolist(),
-            self.global_norm.tolist(),
-            self.clip_coefficient.tolist(),
-            self.max_norm.tolist(),
-            self.lr.tolist(),
-            loss.tolist(),
-            self.flags.tolist(),
-            self.group_norms,
-            strict=True,
+    def seen_losses(self) -> NDArray[np.float32]:
+        """The losses, with NaN for one that was not logged or is not finite."""
+        return np.where(self.has_loss & np.isfinite(self.loss), self.loss, np.float32(math.nan))
+
+    def view(self, row: int) -> FrameView:
+        """One row as plain numbers."""
+        loss = float(self.loss[row]) if self.has_loss[row] and np.isfinite(self.loss[row]) else math.nan
+        return FrameView(
+            index=self.first + row,
+            step=int(self.step[row]),
+            global_norm=float(self.global_norm[row]),
+            clip_coefficient=float(self.clip_coefficient[row]),
+            max_norm=float(self.max_norm[row]),
+            lr=float(self.lr[row]),
+            loss=loss,
+            flags=int(self.flags[row]),
+            group_norms=self.group_norms[row],
         )
-        for index, columns_of_row in enumerate(columns, start=self.first):
-            yield FrameView(index, *columns_of_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +124,7 @@ class EventUpdate:
     usual: float | None
     groups: tuple[int, ...]
     message: str
+
+
+Told = list[tuple[int, EventUpdate]]
+"""What one detector has to say about a block, each with the row that made it speak."""

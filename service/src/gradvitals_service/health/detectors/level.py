@@ -1,14 +1,16 @@
 """Track what is usual for a series: its level, its own noise, and the largest value it has lived through.
 
-Everything here takes one finite number at a time, in float64 and in a fixed order, so that the result depends on the
-numbers alone and never on how they were grouped. Callers keep non-finite numbers out.
+Everything here takes finite numbers in float64 and in a fixed order, one or many at a time, so that the result depends
+on the numbers alone and never on how they were grouped. Callers keep non-finite numbers out.
 """
 
 import math
 import struct
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class RollingWindow:
@@ -33,6 +35,22 @@ class RollingWindow:
             del self._ordered[bisect_left(self._ordered, leaving)]
         self._oldest_first.append(value)
         insort(self._ordered, value)
+
+    def extend(self, values: Sequence[float]) -> None:
+        """As ``push`` for each value."""
+        self._oldest_first = [*self._oldest_first, *values][-self.size :]
+        self._ordered = sorted(self._oldest_first)
+
+    def medians_before(self, values: Sequence[float]) -> NDArray[np.float64]:
+        """The median before each of these values is pushed; the window must be full."""
+        history = np.array([*self._oldest_first, *values])
+        windows: NDArray[np.float64] = history[np.arange(len(values))[:, np.newaxis] + np.arange(self.size)]
+        windows.sort(axis=1)
+        return windows[:, (self.size - 1) // 2]
+
+    @property
+    def full(self) -> bool:
+        return len(self._oldest_first) == self.size
 
     @property
     def median(self) -> float:
@@ -82,6 +100,15 @@ class TailScale:
             self._sum = self._sum * self._keep + min(excess, self._largest) ** 2
             self._weight = self._weight * self._keep + 1.0
 
+    def extend(self, excesses: Sequence[float]) -> None:
+        """As ``push`` for each excess."""
+        total, weight, keep, largest = self._sum, self._weight, self._keep, self._largest
+        for excess in excesses:
+            if excess > 0.0:
+                total = total * keep + (excess if excess < largest else largest) ** 2
+                weight = weight * keep + 1.0
+        self._sum, self._weight = total, weight
+
     @property
     def scale(self) -> float:
         return math.sqrt((self._prior_sum + self._sum) / (2.0 * (self._prior_weight + self._weight)))
@@ -105,6 +132,16 @@ class FadingRecord:
         faded = self.value - self._sink * max(self.value - level, 0.0) if self.value > -math.inf else value
         self.value = max(value, faded)
 
+    def extend(self, values: Sequence[float], levels: Sequence[float]) -> None:
+        """As ``push`` for each value and its level; there must be a record already."""
+        record, sink = self.value, self._sink
+        for value, level in zip(values, levels, strict=True):
+            if record > level:
+                record -= sink * (record - level)
+            if value > record:
+                record = value
+        self.value = record
+
     def pack(self) -> bytes:
         return struct.pack("<d", self.value)
 
@@ -125,11 +162,12 @@ class LossTrend:
         self.now = math.nan
         self.usual = math.nan
 
-    def push(self, loss: float) -> None:
-        """Take one loss of the block; a non-finite one is left out."""
-        if math.isfinite(loss):
-            self._sum += loss
-            self._count += 1
+    def push(self, losses: Sequence[float]) -> None:
+        """Take losses of the block, one after the other; a non-finite one is left out."""
+        for loss in losses:
+            if math.isfinite(loss):
+                self._sum += loss
+                self._count += 1
 
     def begin_block(self) -> None:
         self._sum, self._count = 0.0, 0

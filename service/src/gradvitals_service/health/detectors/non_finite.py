@@ -5,14 +5,13 @@ GradScaler looks for its scale by overflowing now and then, and skips those step
 steps in a row are not a search any more, and a non-finite gradient that was not skipped has reached the weights.
 """
 
-import math
 import struct
 from typing import Final
 
 import numpy as np
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
+from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
 
 KIND: Final = "non_finite"
 
@@ -34,10 +33,26 @@ class NonFiniteDetector:
         self._bad = 0
         self._skipped_in_a_row = 0
 
-    def observe(self, frame: FrameView) -> EventUpdate | None:
-        """Look at one frame, in order."""
-        if math.isfinite(frame.global_norm):
-            return self._observe_finite()
+    def observe(self, frames: Frames) -> Told:
+        """Look at a block of frames, in order."""
+        finite = np.isfinite(frames.global_norm)
+        if self.episode is None and finite.all():
+            self._pass_finite(len(frames))
+            return []
+        told = []
+        for row, is_finite in enumerate(finite.tolist()):
+            update = self._observe_finite() if is_finite else self._observe_bad(frames.view(row))
+            if update is not None:
+                told.append((row, update))
+        return told
+
+    def _pass_finite(self, count: int) -> None:
+        """As ``_observe_finite`` so many times while no event is open."""
+        if count:
+            self._skipped_in_a_row = 0
+            self._calm = min(self._calm + count, CALM_FRAMES)
+
+    def _observe_bad(self, frame: FrameView) -> EventUpdate | None:
         self._calm = 0
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if frame.skipped else 0
         harmless = frame.skipped and self._skipped_in_a_row < SKIPPED_IN_A_ROW

@@ -35,9 +35,31 @@ class Pauses:
     def begin_block(self) -> None:
         self._hits[:] = 0
 
+    @property
+    def hits(self) -> NDArray[np.uint8]:
+        """Frames of the block that is being filled in which each group got gradient."""
+        return self._hits
+
     def push(self, group_norms: NDArray[np.float32]) -> None:
-        """Count one finite frame."""
-        self._hits += group_norms > 0.0
+        """Count finite frames [n, G]."""
+        self._hits += np.sum(group_norms > 0.0, axis=0, dtype=np.uint8)
+
+    def any_returns(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> bool:
+        """Whether a pause ends with a block like this."""
+        return bool((gets_some & alive & (self._now > 0)).any())
+
+    def pass_calm(self, hits: NDArray[np.uint8], alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
+        """As ``count`` and ``learn`` for blocks [B, G] of one pattern, which end no pause, far from the start."""
+        longer = np.minimum(self._now, 65_535 - len(hits)) + np.uint16(len(hits))
+        self._now[:] = np.where(gets_some | ~alive, np.uint16(0), longer)
+        shares = hits / np.float32(self._block_frames)
+        if not ((shares != self._hit_rate) & alive).any():
+            return  # a rate that is met moves nowhere
+        weight = np.float32(1.0 / HIT_MEMORY)
+        rate = self._hit_rate.copy()
+        for share in shares:
+            rate += (share - rate) * weight
+        self._hit_rate[:] = np.where(alive, rate, self._hit_rate)
 
     def count(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
         """Close a block for the groups that are ``alive``; the pauses of frozen and of dead groups are no habit."""

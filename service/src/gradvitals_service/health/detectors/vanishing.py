@@ -20,17 +20,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gradvitals_service.health.detectors.calm_blocks import BLOCK_FRAMES, follow, make_blocks, steady
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
-from gradvitals_service.health.detectors.interface import EventUpdate, FrameView, Severity
+from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
 from gradvitals_service.health.detectors.level import LossTrend
 from gradvitals_service.health.detectors.pauses import Pauses
 from gradvitals_service.health.detectors.silence import Silence
 from gradvitals_service.health.detectors.state import one_more, pack_arrays, unpack_arrays
 
 KIND: Final = "vanishing"
-
-BLOCK_FRAMES = 8
-"""Frames judged together, by their largest norm."""
 
 FALLEN = math.log(30.0)
 """A group has fallen when it gets less than a thirtieth of its usual gradient, beyond what all groups fell. Healthy
@@ -112,21 +110,86 @@ class VanishingDetector:
         """A new attempt begins: what is half-filled is dropped, the past of the groups is kept."""
         self._begin_block()
 
-    def observe(self, frame: FrameView, exploding: bool) -> EventUpdate | None:
-        """Look at one frame, in order. While the norm explodes, nothing is learned about what is usual."""
-        if math.isfinite(frame.global_norm):
-            np.fmax(self._largest, frame.group_norms, out=self._largest)
-            self._pauses.push(frame.group_norms)
-        else:
+    def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
+        """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
+        told: Told = []
+        disturbed = exploding | ~np.isfinite(frames.global_norm)
+        losses = frames.seen_losses().tolist()
+        row, ahead = 0, len(frames)
+        while row < len(frames):
+            stop = min(len(frames), row + BLOCK_FRAMES - self._in_block)
+            self._take(frames, row, stop, disturbed, losses)
+            row = stop
+            if self._in_block < BLOCK_FRAMES:
+                break
+            passed = 0 if self._disturbed else self._pass_calm(frames.group_norms, row, disturbed, losses, ahead)
+            if passed:
+                row += BLOCK_FRAMES * (passed - 1)
+                ahead = 2 * passed
+                continue
+            ahead = 1  # where something stirs, looking far ahead is in vain
+            update = self._judge_block(frames.view(row - 1))
+            self._begin_block()
+            if update is not None:
+                told.append((row - 1, update))
+        return told
+
+    def _take(self, frames: Frames, start: int, stop: int, disturbed: NDArray[np.bool_], losses: list[float]) -> None:
+        """Take frames into the block that is being filled, no more than fit."""
+        norms = frames.group_norms[start:stop]
+        if disturbed[start:stop].any():
             self._disturbed = True
-        self._disturbed = self._disturbed or exploding
-        self._loss.push(frame.loss)
-        self._in_block += 1
-        if self._in_block < BLOCK_FRAMES:
-            return None
-        update = self._judge_block(frame)
-        self._begin_block()
-        return update
+            norms = norms[np.isfinite(frames.global_norm[start:stop])]
+        if len(norms):
+            np.fmax(self._largest, np.fmax.reduce(norms, axis=0), out=self._largest)
+            self._pauses.push(norms)
+        self._loss.push(losses[start:stop])
+        self._in_block += stop - start
+
+    def _pass_calm(
+        self, norms: NDArray[np.float32], row: int, disturbed: NDArray[np.bool_], losses: list[float], ahead: int
+    ) -> int:
+        """Judge the full block and up to ``ahead`` that follow it as ``_judge_block`` would, as far as all of them are
+        free of news: says how many were, the full one included."""
+        if self._blocks < START_UNTIL or self._something_stirs():
+            return 0
+        count = _undisturbed_blocks(disturbed[row : row + BLOCK_FRAMES * ahead])
+        blocks = make_blocks(self._largest, self._pauses.hits, norms[row : row + BLOCK_FRAMES * count])
+        getting = blocks.gets_some[0]
+        known = self._known >= KNOWN_BLOCKS
+        if not getting.any() or (getting & ~known).any() or (self.trainable & known & ~getting).any():
+            return 0
+        if self._pauses.any_returns(self.trainable, getting):
+            return 0
+        count = steady(blocks.gets_some)
+        which = slice(None) if getting.all() else getting  # a mask copies
+        log_norms = np.log(blocks.largest[:count, which], dtype=np.float64)
+        references = follow(self._reference[which], self._known[which], log_norms, REFERENCE_MEMORY)
+        falls = references[:-1] - log_norms
+        if falls.max() > FALLEN:
+            fallen = ((falls > FALLEN) & self.trainable[which]).any(axis=1)
+            count = int(np.argmax(fallen)) if fallen.any() else count
+        if count:
+            self._reference[which] = references[count]
+            self._known[which] = np.minimum(self._known[which], 65_535 - count) + np.uint16(count)
+            self._pauses.pass_calm(blocks.hits[:count], self.trainable, getting)
+            self._silence.count(silent=False)
+            self._blocks += count
+            self._pass_losses(losses[row : row + BLOCK_FRAMES * (count - 1)])
+            self._begin_block()
+        return count
+
+    def _something_stirs(self) -> bool:
+        """Some group is more than an example of what is usual."""
+        return self.episode is not None or bool((self._dead | (self._quiet > 0) | (self._alive > 0)).any())
+
+    def _pass_losses(self, losses: list[float]) -> None:
+        """Close the full block, and those that follow it, each undisturbed."""
+        self._loss.close_block(disturbed=False)
+        for start in range(0, len(losses), BLOCK_FRAMES):
+            self._loss.begin_block()
+            self._loss.push(losses[start : start + BLOCK_FRAMES])
+            self._loss.close_block(disturbed=False)
 
     def _begin_block(self) -> None:
         self._largest[:] = 0.0
@@ -309,3 +372,9 @@ class VanishingDetector:
         offset = unpack_arrays(self._arrays(), data, offset)
         self.episode, offset = unpack_episode(data, offset)
         return offset
+
+
+def _undisturbed_blocks(disturbed: NDArray[np.bool_]) -> int:
+    """How many full blocks there are before the first frame that is disturbed."""
+    frames = int(np.argmax(disturbed)) if disturbed.any() else len(disturbed)
+    return frames // BLOCK_FRAMES
