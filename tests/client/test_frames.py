@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import tracemalloc
+from array import array
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -100,6 +104,31 @@ class TestEncodeChunk:
         body = encode_chunk(chunk, lambda: pieces.append(len(pieces)))
         assert body == encode_chunk(chunk)
         assert len(pieces) > 9  # at least one a column
+
+    def test_no_piece_copies_more_than_a_few_rows_of_a_large_chunk(self):
+        """Between two pieces at most some 64 KB come into being: what that takes does not depend on how fast others are."""
+        row = array("f", [1.0]) * 1000
+        layout = Layout(tuple(Layer(f"{name}", "m", (1,), 1, "float32", 0, True) for name in range(1000)))
+        frames = [replace(frame(step, layout=layout), layer_norms=row) for step in range(256)]
+        chunk = Chunk(ATTEMPT_ID, "main", layout, 0, frames)
+        sizes = []
+        tracemalloc.start()
+        try:
+            encode_chunk(chunk, lambda: sizes.append(tracemalloc.get_traced_memory()[0]))
+        finally:
+            tracemalloc.stop()
+        steps = [after - before for before, after in itertools.pairwise(sizes)]
+        whole = max(steps)  # the memory of the whole body, which is made at once and written to piece by piece
+        assert whole > 1_000_000
+        assert sorted(steps)[-2] <= 70_000
+        assert len(sizes) > 32
+
+    @pytest.mark.parametrize("layers", [0, 1, 60, 70, 20_000])
+    def test_a_chunk_is_spelt_as_msgspec_spells_it(self, layers):
+        layout = Layout(tuple(Layer(f"{name}", "m", (1,), 1, "float32", 0, True) for name in range(layers)))
+        chunk = Chunk(ATTEMPT_ID, "main", layout, 0, [replace(frame(0), layout=layout, layer_norms=np.ones(layers))])
+        body = encode_chunk(chunk)
+        assert bytes(body) == msgspec.msgpack.encode(msgspec.msgpack.decode(body))
 
 
 class TestFloat32Vector:

@@ -34,7 +34,7 @@ class Entry:
 
     head: ChunkHead
     length: int
-    body: bytes | None  # None: to be read from the segment's file
+    body: bytes | bytearray | None  # None: to be read from the segment's file
     segment: Segment | None = None
     offset: int = 0
 
@@ -121,14 +121,14 @@ class SpooledChunk:
     first: int
     n: int
     lost: tuple[LostRange, ...]
-    body: bytes
+    body: bytes | bytearray
 
     @property
     def end(self) -> int:
         """The index in the stream of the first frame after this chunk."""
         return self.first + self.n
 
-    def encode(self, give_way: Callable[[], None] = lambda: None) -> bytes:
+    def encode(self, give_way: Callable[[], None] = lambda: None) -> bytes | bytearray:
         """The body, which was encoded once."""
         return self.body
 
@@ -156,7 +156,7 @@ class Backlog:
 
     # What comes in.
 
-    def add(self, head: ChunkHead, layout: Layout, body: bytes) -> None:
+    def add(self, head: ChunkHead, layout: Layout, body: bytes | bytearray) -> None:
         """Take a chunk, the next one of its stream. Where memory is full the oldest that is in no file is lost."""
         self.layouts.setdefault(layout.layout_id, layout)
         self._count(head, layout)
@@ -349,7 +349,7 @@ class Backlog:
         self,
         stream: Stream,
         head: ChunkHead,
-        bodies: Sequence[bytes],
+        bodies: Sequence[bytes | bytearray],
         first: int,
         end: int,
         lost: tuple[LostRange, ...],
@@ -359,7 +359,7 @@ class Backlog:
         body = bodies[0] if is_as_it_was else recut(bodies, first, end, lost)
         return SpooledChunk(stream.monitor, layout, first, end - first, lost, body)
 
-    def _body(self, entry: Entry, entries: list[Entry]) -> bytes | None:
+    def _body(self, entry: Entry, entries: list[Entry]) -> bytes | bytearray | None:
         """The bytes of a chunk; None, and it is no entry any more, where they cannot be read."""
         if entry.body is not None or entry.segment is None:
             return entry.body

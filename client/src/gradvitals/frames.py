@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -29,6 +31,9 @@ FLAG_SKIPPED_STEP = 4  # the optimizer did not step
 FLAG_ALREADY_CLIPPED = 8  # someone clipped the gradients before us
 FLAG_SEAM = 16  # the first frame after a resume
 
+ROWS_AT_ONCE = 16  # that are copied before others may go on
+A_LARGE_PIECE = 16_384  # bytes
+LITTLE_ENDIAN = sys.byteorder == "little"
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FRAME_OVERHEAD_BYTES = 512  # the Python objects of a frame, roughly; what counts is that it is not zero
 
@@ -155,7 +160,7 @@ class Chunk:
         """The index in the stream of the first frame after this chunk."""
         return self.first + len(self.frames)
 
-    def encode(self, give_way: Callable[[], None] = lambda: None) -> bytes:
+    def encode(self, give_way: Callable[[], None] = lambda: None) -> bytes | bytearray:
         """The body that carries this chunk."""
         return encode_chunk(self, give_way)
 
@@ -180,10 +185,10 @@ class ChunkHead(msgspec.Struct, frozen=True):
         return self.first + self.n
 
 
-def encode_chunk(chunk: Chunk, give_way: Callable[[], None] = lambda: None) -> bytes:
+def encode_chunk(chunk: Chunk, give_way: Callable[[], None] = lambda: None) -> bytes | bytearray:
     """Spell a chunk as the body of ``POST /runs/{run_id}/chunks``.
 
-    ``give_way`` is called after each piece of work, none of which takes longer than copying a chunk's bytes.
+    ``give_way`` is called after each piece of work, none of which takes longer than some rows of 1,000 layers.
     """
     frames = chunk.frames
     body: dict[str, Any] = {
@@ -195,18 +200,47 @@ def encode_chunk(chunk: Chunk, give_way: Callable[[], None] = lambda: None) -> b
         "n": len(frames),
     }
     for name, dtype in _COLUMNS.items():
-        body[name] = _column([_value(frame, name) for frame in frames], dtype)
+        body[name] = _column(_values(frames, name), dtype)
         give_way()
-    body["layer_norms"] = _matrix([frame.layer_norms for frame in frames])
-    give_way()
-    body |= _optional_columns(frames)
-    give_way()
+    body["layer_norms"] = _matrix([frame.layer_norms for frame in frames], give_way)
+    body |= _optional_columns(frames, give_way)
     if chunk.lost:
         body["lost"] = [asdict(lost) for lost in chunk.lost]
-    return msgspec.msgpack.encode(body)
+    return _spell(body, give_way)
 
 
-def read_head(body: bytes) -> ChunkHead:
+def _spell(body: Mapping[str, Any], give_way: Callable[[], None]) -> bytearray:
+    """A map as msgspec would spell it, without its way of copying a megabyte in one go."""
+    encode = msgspec.msgpack.encode
+    pieces: list[bytes] = [_length(len(body), {15: 0x80, 0xFFFF: 0xDE})]
+    for name, value in body.items():
+        pieces.append(encode(name))
+        if isinstance(value, list) and name == "layer_norms":
+            pieces.append(_length(sum(map(len, value)), _BINARY))
+            pieces += value
+        else:
+            pieces.append(encode(value))
+    spelt, end = bytearray(sum(map(len, pieces))), 0
+    for piece in pieces:
+        spelt[end : end + len(piece)] = piece
+        end += len(piece)
+        if len(piece) > A_LARGE_PIECE:
+            give_way()
+    return spelt
+
+
+_BINARY = {0xFF: 0xC4, 0xFFFF: 0xC5, 0xFFFFFFFF: 0xC6}  # msgpack's marks of bytes, by the largest length
+
+
+def _length(length: int, marks: Mapping[int, int]) -> bytes:
+    """A length, behind the mark of the first kind that it fits into."""
+    most, mark = next((most, mark) for most, mark in marks.items() if length <= most)
+    if most == 15:
+        return bytes([mark | length])
+    return bytes([mark]) + length.to_bytes(most.bit_length() // 8, "big")
+
+
+def read_head(body: bytes | bytearray) -> ChunkHead:
     """Say where an encoded chunk belongs; raises msgspec's errors for what is none."""
     return _head_decoder.decode(body)
 
@@ -214,7 +248,7 @@ def read_head(body: bytes) -> ChunkHead:
 _head_decoder = msgspec.msgpack.Decoder(ChunkHead)
 
 
-def recut(bodies: Sequence[bytes], first: int, end: int, lost: Sequence[LostRange]) -> bytes:
+def recut(bodies: Sequence[bytes | bytearray], first: int, end: int, lost: Sequence[LostRange]) -> bytes:
     """Encoded chunks of one stream and layout that follow each other as one: ``lost``, then the frames [first, end)."""
     parts = [_rows(msgspec.msgpack.decode(body), first, end) for body in bodies]
     joined: dict[str, Any] = {**parts[0], "n": sum(part["n"] for part in parts), "first": max(parts[0]["first"], first)}
@@ -241,7 +275,7 @@ def recut(bodies: Sequence[bytes], first: int, end: int, lost: Sequence[LostRang
     return msgspec.msgpack.encode({name: value for name, value in joined.items() if name not in absent})
 
 
-def without_layers(body: bytes) -> bytes:
+def without_layers(body: bytes | bytearray) -> bytes:
     """An encoded chunk that keeps what there is once a frame, and nothing of the layers: of ``NO_LAYERS``."""
     columns = msgspec.msgpack.decode(body)
     columns |= {"layout_id": NO_LAYERS.layout_id, "layer_norms": b""}
@@ -292,18 +326,20 @@ def _joined_scalar(name: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, b
     return {"present": present.tobytes(), "values": b"".join([values for _, values in found])}
 
 
-def _optional_columns(frames: Sequence[Frame]) -> dict[str, Any]:
+def _optional_columns(frames: Sequence[Frame], give_way: Callable[[], None]) -> dict[str, Any]:
     """The keys that are absent where no frame has anything to say."""
     columns: dict[str, Any] = {}
     with_weights = [(row, frame.param_norms) for row, frame in enumerate(frames) if frame.param_norms is not None]
     if with_weights:
         columns["param_norms"] = {
             "rows": _column([row for row, _ in with_weights], "<u4"),
-            "values": _matrix([norms for _, norms in with_weights]),
+            "values": b"".join(_matrix([norms for _, norms in with_weights], give_way)),
         }
     names = sorted({name for frame in frames for name in frame.scalars})
-    if names:
-        columns["scalars"] = {name: _scalar(name, frames) for name in names}
+    give_way()
+    for name in names:
+        columns.setdefault("scalars", {})[name] = _scalar(name, frames)
+        give_way()
     details = [
         {"row": row, "non_finite": frame.non_finite or [], "batch_id": frame.batch_id}
         for row, frame in enumerate(frames)
@@ -321,23 +357,31 @@ def _scalar(name: str, frames: Sequence[Frame]) -> dict[str, bytes]:
     return {"present": np.packbits(present, bitorder="little").tobytes(), "values": _column(values, "<f8")}
 
 
-def _value(frame: Frame, column: str) -> float:
-    """One cell of the fixed columns. The flags say whether there is a loss, since NaN may be one."""
+def _values(frames: Sequence[Frame], column: str) -> list[float]:
+    """One of the fixed columns. The flags say whether there is a loss, since NaN may be one."""
     if column == "loss":
-        return math.nan if frame.loss is None else frame.loss
+        return [math.nan if frame.loss is None else frame.loss for frame in frames]
     if column == "flags":
-        return frame.flags & ~FLAG_LOSS if frame.loss is None else frame.flags | FLAG_LOSS
-    value: float = getattr(frame, column)
-    return value
+        return [frame.flags & ~FLAG_LOSS if frame.loss is None else frame.flags | FLAG_LOSS for frame in frames]
+    return list(map(attrgetter(column), frames))
 
 
 def _column(values: Sequence[float], dtype: str) -> bytes:
     return (clamp_to_float32(np.asarray(values, "<f8")) if dtype == "<f4" else np.asarray(values, dtype)).tobytes()
 
 
-def _matrix(rows: Sequence[Float32Vector]) -> bytes:
-    """Rows of layer norms, one after the other. An empty chunk has an empty matrix."""
-    return b"".join([np.asarray(row, "<f4").data for row in rows])
+def _matrix(rows: Sequence[Float32Vector], give_way: Callable[[], None]) -> list[bytes]:
+    """Rows of layer norms, one after the other, in slices. An empty chunk has an empty matrix."""
+    slices = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        slices.append(b"".join(map(_row, rows[start : start + ROWS_AT_ONCE])))
+        give_way()
+    return slices
+
+
+def _row(row: Float32Vector) -> memoryview:
+    # What a monitor makes is an array; to bring it to numpy first would take longer than to copy it.
+    return memoryview(row) if isinstance(row, array) and LITTLE_ENDIAN else np.asarray(row, "<f4").data
 
 
 def wire_text(text: str) -> str:
@@ -363,7 +407,7 @@ def float32_vector(values: Sequence[float], largest: float) -> Float32Vector:
     return array("f", values)
 
 
-def decode_chunk(body: bytes, layouts: Mapping[str, Layout]) -> Chunk:
+def decode_chunk(body: bytes | bytearray, layouts: Mapping[str, Layout]) -> Chunk:
     """Read a body that ``encode_chunk`` wrote. ``layouts`` must hold its layout; raises KeyError where it does not."""
     columns = msgspec.msgpack.decode(body)
     layout = layouts[columns["layout_id"]]

@@ -137,7 +137,7 @@ class MemoryTransport:
             self.layouts[layout_id] = Layout(layers)
             return LayoutAnswer(layout_id)
 
-    def send_chunk(self, run_id: str, body: bytes) -> ChunkAnswer:
+    def send_chunk(self, run_id: str, body: bytes | bytearray) -> ChunkAnswer:
         """Store what of a chunk is new, exactly once."""
         with self._request("chunk"):
             try:

@@ -28,6 +28,8 @@ CHUNK_BYTES = 1 << 20
 STORE_FRAMES = 10_000
 STORE_BYTES = 16 << 20
 NO_LIMITS: Mapping[str, int] = {}
+READ_AT_ONCE = 8  # frames whose logged values are read before others may go on
+GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
 INBOX_FRAMES = 256  # at which the training thread sorts them itself: the sender may hang
 
 
@@ -55,7 +57,7 @@ class Parcel(Protocol):
     def end(self) -> int: ...
     @property
     def lost(self) -> Sequence[LostRange]: ...
-    def encode(self, give_way: Callable[[], None]) -> bytes: ...
+    def encode(self, give_way: Callable[[], None]) -> bytes | bytearray: ...
 
 
 class FrameStore(Protocol):
@@ -270,10 +272,12 @@ class PendingFrames(FrameStore):
                 break
             else:
                 return None
-        for entry in entries:  # outside the lock: reading may wait for a device
+        for place, entry in enumerate(entries):  # outside the lock: reading may wait for a device
             if entry.logged is not None:
                 entry.logged.read_into(entry.frame, self._on_unreadable)
                 entry.logged = None
+                if place % READ_AT_ONCE == READ_AT_ONCE - 1 and not flush:
+                    time.sleep(GIVE_WAY_SECONDS)
         layout = entries[0].frame.layout if entries else stream.layout
         return Chunk(self._attempt_id, stream.monitor, layout, first, [entry.frame for entry in entries], lost)
 

@@ -44,7 +44,7 @@ class SegmentFile:
             self.close()
             raise
 
-    def append(self, kind: int, payload: bytes) -> int:
+    def append(self, kind: int, payload: bytes | bytearray) -> int:
         """Add a record; the offset where it begins. It now outlives this process, and after ``sync`` a power cut."""
         offset = self.size
         fields = _FIELDS.pack(len(payload), zlib.crc32(payload), kind)
@@ -60,7 +60,7 @@ class SegmentFile:
         """Let go of the file."""
         os.close(self._descriptor)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
             written = os.write(self._descriptor, view)

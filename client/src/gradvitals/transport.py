@@ -104,7 +104,7 @@ class Transport(Protocol):
 
     def declare_layout(self, run_id: str, layout_id: str, body: Mapping[str, Any]) -> LayoutAnswer: ...
 
-    def send_chunk(self, run_id: str, body: bytes) -> ChunkAnswer: ...
+    def send_chunk(self, run_id: str, body: bytes | bytearray) -> ChunkAnswer: ...
 
     def declare_checkpoints(self, run_id: str, body: Mapping[str, Any]) -> CheckpointsAnswer: ...
 
@@ -167,7 +167,7 @@ class HTTPTransport:
     def declare_layout(self, run_id: str, layout_id: str, body: Mapping[str, Any]) -> LayoutAnswer:
         return self._put(f"/runs/{run_id}/layouts/{layout_id}", body, LayoutAnswer)
 
-    def send_chunk(self, run_id: str, body: bytes) -> ChunkAnswer:
+    def send_chunk(self, run_id: str, body: bytes | bytearray) -> ChunkAnswer:
         return self._understand(self.request("POST", f"/api/v1/runs/{run_id}/chunks", body, CHUNK), ChunkAnswer)
 
     def declare_checkpoints(self, run_id: str, body: Mapping[str, Any]) -> CheckpointsAnswer:
@@ -177,7 +177,7 @@ class HTTPTransport:
     def close(self) -> None:
         self._pool.clear()
 
-    def request(self, method: str, path: str, body: bytes = b"", content_type: str = JSON) -> Answer:
+    def request(self, method: str, path: str, body: bytes | bytearray = b"", content_type: str = JSON) -> Answer:
         """Send one request and read its answer; raises ServiceUnavailableError when there is none."""
         try:
             return self._exchange(method, path, body, content_type)
@@ -191,11 +191,11 @@ class HTTPTransport:
         except (urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
             raise ServiceUnavailableError(f"{self._url} does not answer: {_reason(error)}") from error
 
-    def _exchange(self, method: str, path: str, body: bytes, content_type: str) -> Answer:
+    def _exchange(self, method: str, path: str, body: bytes | bytearray, content_type: str) -> Answer:
         response = self._pool.request(
             method,
             self._url + path,
-            body=body or None,
+            body=body or None,  # type: ignore[arg-type]  # it takes whatever has a buffer
             headers={**self._headers, "Content-Type": content_type},
             timeout=self._timeout,
             retries=False,
