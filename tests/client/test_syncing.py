@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -22,8 +23,9 @@ from gradvitals.checkpoints import Checkpoint
 from gradvitals.cli import main
 from gradvitals.leftovers import LATE_SECONDS, SILENT_SECONDS, find_leftovers
 from gradvitals.route import FixedRoute
-from gradvitals.spool import ATTEMPT_FILE
-from gradvitals.syncing import NextProcess, Relay, Syncing
+from gradvitals.segments import SegmentFile
+from gradvitals.spool import ATTEMPT_FILE, RUN
+from gradvitals.syncing import Courier, NextProcess, Relay, Syncing
 
 
 @pytest.fixture
@@ -395,3 +397,36 @@ def test_frames_of_a_run_that_is_offline_arrive_with_a_sync(root, monkeypatch):
     sync(root, transport)
     assert stored_steps(transport) == list(range(50))
     assert [body["name"] for body in transport.runs.values()] == ["offline"]
+
+
+class TestStrangeFolders:
+    def test_one_that_cannot_be_understood_holds_up_none_of_the_others(self, root):
+        spooling = Spooling(root)
+        spooling.make(20)
+        spooling.end()
+        strange = root / RUN_ID / "0199a3c2-7d10-7abc-8def-000000000001"
+        strange.mkdir()
+        file = SegmentFile(strange / "declarations")
+        file.append(RUN, b'{"run_id": "x", "body": {"name": "\\u001b[2J"}}')
+        file.close()
+        transport = MemoryTransport()
+        lines = sync(root, transport)
+        assert stored_steps(transport) == list(range(20))
+        assert sum("cannot be sent" in line for line in lines) == 1
+        assert not any("\x1b" in line for line in lines)
+
+    def test_folders_and_files_are_their_owners_only(self, root):
+        spooling = Spooling(root)
+        spooling.make(1)
+        spooling.end()
+        for path in [root, *root.rglob("*")]:
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+    def test_a_next_process_that_ends_stops_trying(self, root):
+        left_by_a_dead_process(root)
+        transport, told, ends = MemoryTransport(), Told(), threading.Event()
+        transport.go_away()
+        ends.set()
+        courier = Courier(next(find_leftovers(root)), FixedRoute(transport), told, live=False)
+        assert not courier.send_all(60.0, ends.wait)
+        assert transport.requests == ["run"]

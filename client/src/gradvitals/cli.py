@@ -44,9 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         if options.command == "status":
-            return status(print, what=options.what)
+            if options.what:
+                print(WHAT)
+                return 0
+            return status(_say)
         if options.command == "sync":
-            return sync(options.url, options.watch, print)
+            return sync(options.url, options.watch, _say)
         return check(options.url, print)
     except KeyboardInterrupt:
         return 130
@@ -55,11 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def status(say: Callable[[str], None], *, what: bool) -> int:
-    """Say what is spooled, or what is sent of a run at all."""
-    if what:
-        say(WHAT)
-        return 0
+def _say(line: str) -> None:
+    """Print one line at once, also into a pipe; what it names came from elsewhere."""
+    print(printable(line), flush=True)
+
+
+def status(say: Callable[[str], None]) -> int:
+    """Say what is spooled."""
     try:
         settings = read_settings()
     except ConfigurationError as error:

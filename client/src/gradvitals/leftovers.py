@@ -84,13 +84,13 @@ class Leftover:
     @property
     def files(self) -> list[Path]:
         """The files of chunks, the oldest first."""
-        return sorted(path for path in self.folder.iterdir() if path.name.endswith(CHUNKS))
+        return sorted(path for path in _listed(self.folder) if path.name.endswith(CHUNKS))
 
     @property
     def nbytes(self) -> int:
         """How much room it takes."""
         total = 0
-        for path in self.folder.iterdir():
+        for path in _listed(self.folder):
             with contextlib.suppress(OSError):  # deleted meanwhile
                 total += path.stat().st_size
         return total
@@ -101,8 +101,8 @@ def find_leftovers(root: Path, run_id: str | None = None) -> Iterator[Leftover]:
     now = _now_on(root)
     if now is None:
         return
-    folders = [root / run_id] if run_id is not None else [path for path in root.iterdir() if _is_id(path.name)]
-    attempts = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if _is_id(path.name)]
+    folders = [root / run_id] if run_id is not None else [path for path in _listed(root) if _is_id(path.name)]
+    attempts = [path for folder in folders for path in _listed(folder) if _is_id(path.name)]
     for path in sorted(attempts, key=lambda path: path.name):  # ids sort by time
         leftover = read_leftover(path, now)
         if leftover is not None:
@@ -309,6 +309,14 @@ def _now_on(root: Path) -> float | None:
         with contextlib.suppress(OSError):
             return max(root.stat().st_mtime, time.time())
     return None
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where there is none, or none any more."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _is_id(name: str) -> bool:

@@ -89,7 +89,9 @@ class Spool:
     def open(self) -> None:
         """Make the folder and declare the run, unless that was done."""
         if self._declarations is None:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.folder.parent, self.folder):  # parents that mkdir makes have another mode
+                folder.mkdir(exist_ok=True, mode=0o700)
             # One that an error cut short is begun anew: what it declared is known here.
             path = self.folder / f"{DECLARATIONS_FILE}.new"
             path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from gradvitals.announce import Announcer
-from gradvitals.backlog import Backlog, Segment
+from gradvitals.backlog import Backlog, Entry, Segment
 from gradvitals.frames import ChunkHead, Frame, LostRange
 from gradvitals.logged import LoggedValues
 from gradvitals.pending import CHUNK_SECONDS, Counts, FrameStore, Parcel
@@ -218,7 +218,7 @@ class SpooledFrames(FrameStore):
         if self._settled.is_set() and self._delivered:
             self._spool.remove()
             return
-        while (entry := self._backlog.in_no_file()) is not None:
+        while (entry := self._oldest_in_memory()) is not None:
             segment, offset = self._spool.append(entry, self._backlog.layouts[entry.head.layout_id])
             with self._lock:
                 self._backlog.is_stored(entry, segment, offset)
@@ -231,6 +231,10 @@ class SpooledFrames(FrameStore):
         if self._spool.sync_in() == 0.0 or self._closing.is_set():
             self._spool.sync()
         self._clear_away()
+
+    def _oldest_in_memory(self) -> Entry | None:
+        with self._lock:
+            return self._backlog.in_no_file()
 
     def _beat(self) -> None:
         """Leave a sign of life, and at last how the attempt ended."""

@@ -24,6 +24,7 @@ from gradvitals.route import Route
 from gradvitals.sender import Sender
 
 PATIENCE_SECONDS = 30.0  # with a service that does not answer, where a person waits
+UNREADABLE_SECONDS = 60.0  # until a relay tries again what failed here, and not at the service
 LOOK_SECONDS = 1.0  # between two looks of a relay
 LOOK_FOR_DEAD_SECONDS = 90.0  # between two looks of a run's next process
 
@@ -100,7 +101,8 @@ class Courier:
                 return True
             if self.is_hopeless or time.monotonic() + pause > deadline:
                 return False
-            wait(pause)
+            if wait(pause):  # no time is left
+                return False
 
 
 @dataclass
@@ -127,6 +129,8 @@ class Syncing:
         self._say = say
         self._show_progress = show_progress
         self._announcer = Announcer(enabled=False)
+        self._progress = ""
+        self._before = 0  # frames that were sent of other attempts
         self.synced = Synced()
 
     def send_everything(self) -> Synced:
@@ -135,14 +139,17 @@ class Syncing:
             if leftover.is_alive and leftover.attempt is not None and leftover.attempt.sends and not leftover.has_ended:
                 self._say(f"{name_of(leftover)}: left alone, its process {where_of(leftover)} runs and sends it itself")
                 continue
-            self._send(leftover)
+            try:
+                self._send(leftover)
+            except Exception as fault:  # noqa: BLE001 -- one that cannot be read holds up none of the others
+                self.synced.failed += 1
+                self._say(f"{name_of(leftover)}: cannot be sent: {fault!r}")
         return self.synced
 
     def _send(self, leftover: Leftover) -> None:
         courier = Courier(leftover, self._route, self._announcer, live=False, on_sent=self._count)
         before, total, damaged = self.synced.frames, courier.waiting, courier.frames.damaged
-        self._now = f"{name_of(leftover)}: {{}} of {counted(total, 'frame')}"
-        self._before = before
+        self._progress, self._before = f"of {counted(total, 'frame')} of {name_of(leftover)} sent", before
         is_sent = courier.send_all(PATIENCE_SECONDS)
         sent = counted(self.synced.frames - before, "frame")
         notes = f", {counted(courier.lost, 'frame')} lost" if courier.lost else ""
@@ -159,7 +166,7 @@ class Syncing:
 
     def _count(self, frames: int) -> None:
         self.synced.frames += frames
-        self._show_progress(self._now.format(f"{self.synced.frames - self._before:,}"))
+        self._show_progress(f"{self.synced.frames - self._before:,} {self._progress}")
 
 
 class Relay:
@@ -183,7 +190,11 @@ class Relay:
         for leftover in find_leftovers(self._root):
             count += 1
             if now >= self._not_before.get(leftover.attempt_id, now):
-                self._follow(leftover, now)
+                try:
+                    self._follow(leftover, now)
+                except Exception as fault:  # noqa: BLE001 -- as above
+                    self._not_before[leftover.attempt_id] = now + UNREADABLE_SECONDS
+                    self._tell_once(leftover, f"cannot be sent: {fault!r}")
         return count
 
     def _follow(self, leftover: Leftover, now: float) -> None:
