@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gradvitals_service.errors import MisdirectedHostError, TooLargeError, answer_for
+from gradvitals_service.errors import MisdirectedHostError, OverloadedError, TooLargeError, answer_for
 from gradvitals_service.settings import LOOPBACK_NAMES, Settings
 
 MEBIBYTE = 2**20
