@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gradvitals_service.errors import MisdirectedHostError, TooLargeError, answer_for
+from gradvitals_service.errors import MisdirectedHostError, OverloadedError, TooLargeError, answer_for
 from gradvitals_service.settings import LOOPBACK_NAMES, Settings
 
 MEBIBYTE = 2**20
@@ -89,12 +89,19 @@ class BodyLimit:
         async def receive_bounded() -> Message:
             nonlocal received
             message = await receive()
-            received += len(message.get("body", b""))
+            arrived = len(message.get("body", b""))
+            received += arrived
+            self._in_flight += arrived
             if received > limit:
                 raise refusal
+            if self._in_flight > self._most_in_flight:
+                raise OverloadedError("more is being sent at once than fits; try again")
             return message
 
-        return await self._app(scope, receive_bounded, send)
+        try:
+            await self._app(scope, receive_bounded, send)
+        finally:
+            self._in_flight -= received
 
 
 def host_name(header: str) -> str:
