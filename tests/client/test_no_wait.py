@@ -15,6 +15,7 @@ from torch import nn
 
 import gradvitals
 from gradvitals import ClipByLayerNorm, MemoryTransport
+from gradvitals.clipping import choose_strategy
 
 STEPS = 40
 META = torch.device("meta")
@@ -119,3 +120,14 @@ def test_as_many_layers_as_there_are_take_one_kernel_of_each_kind(monkeypatch):
         parameter.grad = torch.empty_like(parameter)
     gradvitals.clip_grad_norm_(mixed, 1.0)
     assert multiplied == [({torch.bfloat16}, torch.bfloat16), ({torch.float32}, torch.float32)]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
+def test_torchs_own_clip_in_our_place_can_be_captured_in_a_graph(how, scaled):
+    """While a graph is captured nothing may be read either: not the loss scale, and not by a function of the user's."""
+    parameter = nn.Parameter(torch.empty(4, device=META))
+    parameter.grad = torch.empty_like(parameter)
+    strategy = choose_strategy(how.get("max_norm"), how.get("clip_value"), strategy=how.get("strategy"))
+    strategy.clip_like_torch_([parameter], torch.empty((), device=META) if scaled else 1.0)
+    assert parameter.grad.device == META

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from gradvitals import MemoryTransport
 from gradvitals.integrations import lightning, transformers
+from gradvitals.run import close_open_runs
 
 # What begins a training may raise: a mistake in its arguments is told there. What stands in for a framework's own
 # function calls it, so a fault injected in its place is that function's.
@@ -24,6 +25,13 @@ PLACES = [
     for place in places_of_the_client(frozenset({"cli"}))
     if place.name.startswith("integrations.") and place.name.rpartition(".")[2] not in BEGINNING + STANDING_IN
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_left():
+    """A fault where a run is ended leaves it open, until the interpreter ends; here, until the test does."""
+    yield
+    close_open_runs("finished", None, 5.0)
 
 
 def named(place):
