@@ -328,6 +328,11 @@ class TestCommands:
         assert main(["status"]) == 0
         assert capsys.readouterr().out == f"{root}: nothing is spooled\n"
 
+    def test_status_of_what_is_no_folder(self, root, capsys):
+        root.write_text("")
+        assert main(["status"]) == 1
+        assert "is no folder that can be read" in capsys.readouterr().out
+
     def test_status_what_names_all_that_is_sent_and_never_is(self, capsys):
         assert main(["status", "--what"]) == 0
         said = capsys.readouterr().out

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import msgspec
 import pytest
 from client.building import ATTEMPT_ID, LAYOUT, RUN_ID, attempt, declaration, frame
 from client.fake_service import TOKEN, FakeService, Scripted, running_service
@@ -19,7 +20,7 @@ from gradvitals import (
     ServiceUnavailableError,
 )
 from gradvitals.frames import Chunk, encode_chunk
-from gradvitals.transport import HTTPTransport, is_loopback, retry_after
+from gradvitals.transport import Answer, HTTPTransport, is_loopback, refusal, retry_after
 
 BODY = encode_chunk(Chunk(ATTEMPT_ID, "main", LAYOUT, 0, [frame(0)]))
 PROBLEM = b'{"error": "kind", "detail": "the field x is wrong"}'
@@ -221,3 +222,19 @@ class TestRetryAfter:
 
     def test_no_header_asks_for_nothing(self):
         assert retry_after({}) is None
+
+
+class TestVersions:
+    @pytest.mark.parametrize(
+        ("spoken", "cure"),
+        [([2, 3], "a newer gradvitals here"), ([0], "a newer gradvitals-service there"), ([], "there")],
+    )
+    def test_where_none_is_shared_it_is_said_what_to_install(self, spoken, cure):
+        body = msgspec.json.encode({"error": "unsupported", "detail": "v", "wire_versions": spoken})
+        error = refusal("http://here", Answer(415, {}, body))
+        assert isinstance(error, SendingStoppedError)
+        assert cure in str(error)
+
+    def test_a_service_that_speaks_ours_refuses_the_chunk_and_not_the_client(self):
+        body = b'{"error": "unsupported", "detail": "v", "wire_versions": [1, 2]}'
+        assert isinstance(refusal("http://here", Answer(415, {}, body)), ChunkRefusedError)

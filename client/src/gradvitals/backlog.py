@@ -49,6 +49,7 @@ class Segment:
     entries: dict[str, list[Entry]] | None = None
     has_layers: bool = True
     damaged: int = 0  # records that were found changed when it was read last
+    read_bytes: int = 0  # how long the file was then
 
     def add(self, entry: Entry) -> None:
         """Take one more chunk."""
@@ -169,7 +170,12 @@ class Backlog:
             self._forget_oldest()
 
     def adopt(self, path: Path) -> None:
-        """Take a file of a spool, newer than those before; raises OSError where it cannot be read."""
+        """Take a file of a spool, newer than those before, or grown; raises OSError where it cannot be read."""
+        known = next((segment for segment in self.segments if segment.path == path), None)
+        if known is not None:
+            if known.read_bytes == path.stat().st_size:
+                return
+            self.segments.remove(known)
         segment = Segment(path)
         self._load(segment)
         for entries in (segment.entries or {}).values():
@@ -314,7 +320,7 @@ class Backlog:
                 break
             if record.kind == CHUNK:
                 segment.add(Entry(read_head(record.payload), len(record.payload), None, segment, record.offset))
-        segment.damaged = records.damaged
+        segment.damaged, segment.read_bytes = records.damaged, records.nbytes
         return segment.entries
 
     def release(self, segment: Segment) -> None:

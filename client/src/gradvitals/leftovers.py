@@ -147,6 +147,8 @@ class LeftoverFrames(FrameStore):
         self._acknowledged: dict[str, int] = dict(leftover.attempt.acknowledged) if leftover.attempt else {}
         self._backlog = Backlog(leftover.attempt_id)
         self.refresh(leftover)
+        for name, stream in self._backlog.streams.items():
+            stream.acknowledged = min(self._acknowledged.get(name, 0), stream.end)
 
     @property
     def place(self) -> str:
@@ -160,16 +162,11 @@ class LeftoverFrames(FrameStore):
 
     def refresh(self, leftover: Leftover) -> None:
         """Look again: the attempt may have made more meanwhile."""
-        for stream in self._backlog.streams.values():
-            self._acknowledged[stream.monitor] = stream.acknowledged
         self.leftover = leftover
-        self._backlog = Backlog(leftover.attempt_id)
         self._backlog.layouts |= leftover.layouts
         for path in leftover.files:
             with contextlib.suppress(OSError, msgspec.MsgspecError):  # gone: sent by somebody else
                 self._backlog.adopt(path)
-        for name, stream in self._backlog.streams.items():
-            stream.acknowledged = min(self._acknowledged.get(name, 0), stream.end)
         for loss in leftover.losses:
             if loss.monitor in self._backlog.streams:
                 self._backlog.lose(loss.monitor, loss.lost)

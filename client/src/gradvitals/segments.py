@@ -76,6 +76,7 @@ class Records:
 
     def __init__(self, data: bytes) -> None:
         self.damaged = 0
+        self.nbytes = len(data)
         self._data = data
 
     def __iter__(self) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,9 @@ On disk the same is kept until it is sent, readable by you only."""
 
 def show_status(root: Path, say: Callable[[str], None]) -> int:
     """Say, attempt by attempt, what is spooled."""
+    if root.exists() and not (root.is_dir() and os.access(root, os.R_OK | os.X_OK)):
+        say(f"{root}: is no folder that can be read")
+        return 1
     leftovers = list(find_leftovers(root))
     if not leftovers:
         say(f"{root}: nothing is spooled")
