@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service.series.storing import KilledError, StreamInTables, WriterAtOnce, killed_at, make_stream
+from service.series.storing import KilledError, StreamInTables, WriterAtOnce, frames, killed_at, make_stream
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.series import compaction, segments
+from gradvitals_service.series.compaction_queries import unsettled
 from gradvitals_service.series.compactor import IDLE_SECONDS, Compactor
+from gradvitals_service.series.downsample import Buckets
 from gradvitals_service.series.models import Chunk, Compaction, RollupRow, Segment, SegmentColumn
+from gradvitals_service.series.rollup import roll_up
 
 on_one_database = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -90,8 +93,6 @@ class TestAnySplitOfFrames:
 
 
 def standings(stream: StreamInTables) -> list:
-    from gradvitals_service.series.compaction_queries import unsettled
-
     with stream.session_factory.begin() as session:
         return [standing for standing in unsettled(session) if standing.key == stream.key]
 
@@ -264,8 +265,18 @@ class TestRollups:
 
 def test_a_segment_keeps_frames_apart_that_are_lost_in_between() -> None:
     frame = np.array([5, 6, 9], np.int64)
-    from service.series.storing import frames
-
     encoded = segments.encode_segment(frame, frames(3, 1))
     assert segments.decode_frame(encoded["frame"], 5, 3).tolist() == [5, 6, 9]
     assert "frame" not in segments.encode_segment(np.array([5, 6, 7], np.int64), frames(3, 1))
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 1000, 1024])
+def test_buckets_of_finite_layers_are_those_of_the_way_that_works_for_all(n: int) -> None:
+    norms = np.exp(np.random.default_rng(0).standard_normal((n, 40))).astype(np.float32)
+    new = frames(n, 40)
+    new.layer_norms = norms
+    rolled = roll_up(new)[64].layers
+    expected = Buckets.of_frames(norms.T).regroup(np.arange(0, n, 64))
+    for name in ("minimum", "maximum", "finite", "non_finite"):
+        np.testing.assert_array_equal(getattr(rolled, name), getattr(expected, name))
+    np.testing.assert_allclose(rolled.mean, expected.mean, rtol=1e-6)

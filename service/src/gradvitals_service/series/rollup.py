@@ -119,7 +119,7 @@ def roll_up(frames: ChunkColumns) -> dict[int, Rollup]:
 def _roll_up_layers(layer_norms: NDArray[np.float32], starts: Integers) -> Buckets:
     layer_count = layer_norms.shape[1]
     slabs = [
-        Buckets.of_frames(np.ascontiguousarray(layer_norms[:, first : first + _LAYERS_AT_ONCE].T)).regroup(starts)
+        _roll_up_slab(np.ascontiguousarray(layer_norms[:, first : first + _LAYERS_AT_ONCE].T), starts)
         for first in range(0, layer_count, _LAYERS_AT_ONCE)
     ]
     if not slabs:
@@ -127,6 +127,22 @@ def _roll_up_layers(layer_norms: NDArray[np.float32], starts: Integers) -> Bucke
         return Buckets(nothing, nothing, nothing, none, none)
     names = ("minimum", "maximum", "mean", "finite", "non_finite")
     return Buckets(*(np.concatenate([getattr(slab, name) for slab in slabs]) for name in names))
+
+
+def _roll_up_slab(norms: NDArray[np.float32], starts: Integers) -> Buckets:
+    """Some layers [l, n]. Nearly always every norm is finite, and then there is a much faster way."""
+    layer_count, n = norms.shape
+    full = n - n % LEVELS[0]
+    if not full or not np.isfinite(norms).all():
+        return Buckets.of_frames(norms).regroup(starts)
+    buckets = norms[:, :full].reshape(layer_count, -1, LEVELS[0])
+    minimum = np.minimum.reduceat(norms[:, :full], starts[: full // LEVELS[0]], axis=1)
+    maximum = np.maximum.reduceat(norms[:, :full], starts[: full // LEVELS[0]], axis=1)
+    mean = np.clip(np.einsum("lbn->lb", buckets, dtype=np.float64) / LEVELS[0], minimum, maximum).astype(np.float32)
+    rolled = Buckets(minimum, maximum, mean, np.full_like(mean, LEVELS[0], np.int64), np.zeros_like(mean, np.int64))
+    if full == n:
+        return rolled
+    return Buckets.join([rolled, Buckets.of_frames(norms[:, full:]).regroup(np.zeros(1, np.int64))])
 
 
 def append(older: Rollup, newer: Rollup, level: int) -> Rollup:
