@@ -172,3 +172,18 @@ class TestTheServiceFile:
         os.mkfifo(tmp_path / "pipe", 0o600)
         assert read_service_file(tmp_path / "folder", warnings.append) is None
         assert read_service_file(tmp_path / "pipe", warnings.append) is None
+
+
+class TestTheSpool:
+    def test_lies_in_the_state_folder_and_has_256_mib(self):
+        settings = read_settings(environment={"GRADVITALS_STATE_DIR": "/state"})
+        assert (str(settings.spool_directory), settings.spool_bytes) == ("/state/spool", 256 << 20)
+
+    def test_lies_where_it_is_said_and_has_what_it_is_given(self):
+        settings = read_settings(environment={"GRADVITALS_SPOOL_DIR": "/shared", "GRADVITALS_SPOOL_MIB": " 8 "})
+        assert (str(settings.spool_directory), settings.spool_bytes) == ("/shared", 8 << 20)
+
+    @pytest.mark.parametrize("text", ["lots", "-1", "1.5", "1e3", "9" * 9])
+    def test_a_size_that_is_none_is_named(self, text):
+        with pytest.raises(ConfigurationError, match="^GRADVITALS_SPOOL_MIB is "):
+            read_settings(environment={"GRADVITALS_SPOOL_MIB": text})

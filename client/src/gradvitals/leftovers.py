@@ -215,6 +215,7 @@ class LeftoverFrames(FrameStore):
         newest = self.leftover.files[-1:]  # its writer may still append to it
         for segment in self._backlog.done():
             if segment.path not in newest:
+                self._backlog.drop(segment)
                 segment.path.unlink(missing_ok=True)
 
 

@@ -11,7 +11,7 @@ from gradvitals_service.checkpoints.schemas import CheckpointList
 from gradvitals_service.dashboard.schemas import DashboardRead, LiveFrames
 from gradvitals_service.health.schemas import EventList, EventRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
-from gradvitals_service.series.schemas import LayersRead, SeriesRead
+from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
 
 NAN = float("nan")
 ANSWERS: dict[str, type[BaseModel]] = {
@@ -20,6 +20,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/runs/{run_id}": RunRead,
     "/api/v1/runs/{run_id}/series": SeriesRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
+    "/api/v1/runs/{run_id}/layers/heatmap": HeatmapRead,
     "/api/v1/runs/{run_id}/events": EventList,
     "/api/v1/runs/{run_id}/checkpoints": CheckpointList,
 }
@@ -78,4 +79,4 @@ class TestAnswers:
 def test_every_reading_route_is_among_them(service: ServiceUnderTest):
     paths = service.app.openapi()["paths"]
     reading = {path for path, methods in paths.items() if path.startswith("/api/v1") and "get" in methods}
-    assert reading == set(ANSWERS) | {"/api/v1/live"}
+    assert reading == set(ANSWERS) | {"/api/v1/live", "/api/v1/runs/{run_id}/export"}  # these two are not JSON

@@ -7,9 +7,12 @@ from service.series.storing import NOW, StreamInTables, WriterAtOnce, make_strea
 from service.series.test_compacted_reading import exported, heatmap, series
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
+from typer.testing import CliRunner
 
+from gradvitals_service import cli
 from gradvitals_service.database import begin_write
 from gradvitals_service.errors import NotFoundError
+from gradvitals_service.projects.models import Project
 from gradvitals_service.projects.queries import keep_raw_layers
 from gradvitals_service.series.compactor import Compactor
 from gradvitals_service.series.models import SegmentColumn
@@ -69,6 +72,16 @@ class TestRetention:
         assert len(stream.content()) == 100
         keep(stream, None)
         assert retention(stream).work(NOW + timedelta(days=31)) == 0
+
+    def test_is_set_by_a_command(self, stream: StreamInTables):
+        url = ["--database-url", stream.session_factory.kw["bind"].url.render_as_string(hide_password=False)]
+        answer = CliRunner().invoke(cli.app, ["retention", "p", "30", *url])
+        assert (answer.exit_code, answer.output) == (0, "p keeps the norms of its layers for 30 days\n")
+        with stream.session_factory.begin() as session:
+            assert session.scalars(select(Project.raw_layer_days)).one() == 30
+        assert CliRunner().invoke(cli.app, ["retention", "p", *url]).output.endswith("for ever\n")
+        refusal = CliRunner().invoke(cli.app, ["retention", "q", "30", *url])
+        assert (refusal.exit_code, "there is no project 'q'" in refusal.output) == (1, True)
 
     def test_of_a_project_that_there_is_not_is_refused(self, stream: StreamInTables):
         with (

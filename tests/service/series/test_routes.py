@@ -4,6 +4,7 @@ import struct
 from uuid import uuid4
 
 import pytest
+from service.series.reading_back import pieces_of, whole_column
 from service.speaking import LAYERS, ServiceUnderTest, Speaker, layout_id
 from sqlalchemy import update
 
@@ -251,6 +252,56 @@ class TestLayers:
         later.send(0, 1, step=[5], layout_id=layout_id(LAYERS[:1]), layer_norms=[7.0])
         answer = service.get(f"{run.path}/layers")
         assert (answer["step"], [layer["norm"] for layer in answer["layers"]]) == (5, [7.0])
+
+
+class TestHeatmap:
+    def test_tells_every_layer_in_buckets_and_where_it_was_not_finite(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 4, layer_norms=[1.0, 2.0, 3.0, NAN, 5.0, 6.0, 7.0, 8.0])
+        answer = service.get(f"{run.path}/layers/heatmap", points=2)
+        assert (answer["step"], answer["bucket"], answer["frames"]) == ([0, 2], 2, 4)
+        assert answer["layers"] == ["encoder.weight", "head.weight"]
+        assert answer["values"] == [[3.0, 7.0], [2.0, 8.0]]
+        assert answer["non_finite"] == [[1, 0, 1]]
+        assert service.get(f"{run.path}/layers/heatmap", points=2, statistic="mean")["values"] == [[2, 6], [2, 7]]
+
+    def test_of_a_run_without_frames_is_empty(self, service: ServiceUnderTest):
+        answer = service.get(f"{service.declare_run().path}/layers/heatmap")
+        assert (answer["step"], answer["layers"], answer["values"]) == ([], [], [])
+
+
+class TestExport:
+    def export(self, run: Speaker, **asked: object):
+        return run.service.client.get(f"{run.path}/export", headers=run.service.read, params=asked)
+
+    def test_gives_exact_values_in_pieces(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, global_norm=[1.5, INFINITY])
+        run.send(2, 2, layer_norms=[1.0, 0.25, 1.0, 0.5])
+        answer = self.export(run, layer="head.weight", metrics="global_norm")
+        assert answer.headers["content-type"] == "application/vnd.gradvitals.export+msgpack"
+        pieces = pieces_of(answer.content)
+        assert [piece["attempt_id"] for piece in pieces] == [str(run.attempt_id)] * 2
+        assert [piece["step"] for piece in pieces] == [[0, 1], [2, 1]]
+        assert struct.unpack("<4d", whole_column(pieces, "global_norm")) == (1.5, INFINITY, 5.0, 5.0)
+        assert struct.unpack("<4f", whole_column(pieces, "head.weight")) == (4.0, 4.0, 0.25, 0.5)
+
+    def test_gives_the_standard_metrics_unless_others_are_named(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1)
+        (piece,) = pieces_of(self.export(run).content)
+        assert list(piece["metrics"]) == ["global_norm", "loss", "clip_coefficient", "max_norm", "lr"]
+        (piece,) = pieces_of(self.export(run, metrics="").content)
+        assert piece["metrics"] == piece["layers"] == {}
+
+    def test_of_a_run_without_frames_is_empty(self, service: ServiceUnderTest):
+        assert self.export(service.declare_run()).content == b""
+
+    def test_refuses_a_layer_that_there_is_not_before_it_begins(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        answer = self.export(run, layer="nose.weight")
+        assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+        assert "'nose.weight'" in answer.json()["detail"]
 
 
 class TestBadParameters:

@@ -206,7 +206,7 @@ export interface paths {
         };
         /**
          * Export Run
-         * @description Every frame as it was measured, in the pieces of docs/wire.md.
+         * @description Every frame as it was measured, in the pieces of docs/wire.md. The standard metrics, unless others are named.
          */
         get: operations["export_run_api_v1_runs__run_id__export_get"];
         put?: never;
@@ -1522,8 +1522,8 @@ export interface operations {
                 from_step?: number | null;
                 /** @description a layer's name; repeatable */
                 layer?: string[] | null;
-                /** @description comma-separated: columns, `clip_rate`, names of logged scalars */
-                metrics?: string;
+                /** @description as of `series`; may be empty */
+                metrics?: string | null;
                 /** @description by default `main`, or the first by name */
                 monitor?: string | null;
                 rank?: number;
