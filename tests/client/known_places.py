@@ -56,6 +56,8 @@ BY_CHANCE = (
     "frames._joined_scalar",
     "frames._rows",
     "frames.recut",
+    "segments.SegmentFile.sync",
+    "spool.Spool.sync",
     "spooled.SpooledFrames.rewind",
 )
 TELLING = ("announce.*", "monitor.Monitor._tell_once", "monitor.Monitor._tell_fault", "run.Run._tell_fault")

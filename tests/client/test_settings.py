@@ -185,5 +185,5 @@ class TestTheSpool:
 
     @pytest.mark.parametrize("text", ["lots", "-1", "1.5", "1e3", "9" * 9])
     def test_a_size_that_is_none_is_named(self, text):
-        with pytest.raises(ConfigurationError, match="^GRADVITALS_SPOOL_MIB is "):
+        with pytest.raises(ConfigurationError, match=r"^GRADVITALS_SPOOL_MIB is "):
             read_settings(environment={"GRADVITALS_SPOOL_MIB": text})

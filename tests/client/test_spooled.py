@@ -93,6 +93,14 @@ class TestWhatIsKept:
         spooling.end()
         assert stored_steps(synced(root)) == list(range(10))
 
+    def test_whose_frames_they_are_is_on_disk_before_the_first_of_them(self, root, monkeypatch):
+        spooling = Spooling(root)
+        spooling.make(10)
+        monkeypatch.setattr(spooling.spool, "append", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            spooling.frames.round()
+        assert files(root) == ["attempt", "declarations"]
+
     def test_the_training_thread_touches_no_disk(self, root, monkeypatch):
         spooling = Spooling(root)
         for name in ("open", "write", "fsync", "replace", "mkdir", "unlink", "stat"):

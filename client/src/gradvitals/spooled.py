@@ -218,6 +218,8 @@ class SpooledFrames(FrameStore):
         if self._settled.is_set() and self._delivered:
             self._spool.remove()
             return
+        if self._beat_at == -math.inf:  # whose these frames are, before there is one: it may die right behind it
+            self._beat()
         while (entry := self._oldest_in_memory()) is not None:
             segment, offset = self._spool.append(entry, self._backlog.layouts[entry.head.layout_id])
             with self._lock:
