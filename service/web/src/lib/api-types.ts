@@ -346,7 +346,9 @@ export interface paths {
         };
         /**
          * Read Readiness
-         * @description The database answers and is at this version's schema, and the writer writes.
+         * @description The database answers and is at this version's schema, and the writer gets through to it.
+         *
+         *     Where its last transaction failed, as on a full disk, it is tried here whether that is over.
          */
         get: operations["read_readiness_readyz_get"];
         put?: never;

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from service.health.detectors.streams import SEAM, SKIPPED_STEP, flat_loss, healthy, judge, make_frames
 
 from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
+from gradvitals_service.health.detectors.explosion import ExplosionDetector
+from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
 N = 500
 
@@ -49,6 +51,20 @@ def test_any_split_and_any_restart_give_the_same_events_and_state_bit_for_bit(se
         updates += detectors.observe(frames.rows(start, stop))
     assert final(updates) == final(expected)
     assert detectors.to_bytes() == whole.to_bytes()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_passing_over_calm_frames_gives_what_looking_at_each_gives_bit_for_bit(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = eventful(seed)
+    passing = Detectors(5)
+    told = passing.observe(frames)
+    monkeypatch.setattr(ExplosionDetector, "_may_be_calm", lambda self: False)
+    monkeypatch.setattr(VanishingDetector, "_something_stirs", lambda self: True)
+    singly = Detectors(5)
+    assert repr(singly.observe(frames)) == repr(told)
+    assert singly.to_bytes() == passing.to_bytes()
 
 
 @pytest.mark.parametrize("group_count", [1, 200, 4096])
