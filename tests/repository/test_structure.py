@@ -54,8 +54,8 @@ def test_what_sends_knows_no_torch(name: str) -> None:
 
 
 def test_norms_and_clipping_know_only_torch() -> None:
-    each_other = ("gradvitals.norms", "gradvitals.cpu_norms", "gradvitals.errors")
-    for name in ("norms", "cpu_norms", "clipping"):
+    each_other = ("gradvitals.norms", "gradvitals.cpu_norms", "gradvitals.distributed", "gradvitals.errors")
+    for name in ("norms", "cpu_norms", "distributed", "clipping"):
         foreign = {
             module
             for module in imported(CLIENT / f"{name}.py")

@@ -44,7 +44,7 @@ class WriterAtOnce:
         future: Future[Any] = Future()
         try:
             with begin_write(self._session_factory) as session:
-                answer = item.apply(Transaction(session, Memory(), Channels([], "http://127.0.0.1")))
+                answer = item.apply(Transaction(session, Memory(), Channels([], "http://127.0.0.1"), datetime.now(UTC)))
         except Exception as error:  # noqa: BLE001  # it is handed to who waits
             future.set_exception(error)
         else:
