@@ -27,7 +27,7 @@ demo: install ## train the GRU with and without clipping and watch it; ARGS=--ex
 test: test-web test-python ## every test
 
 test-python: install
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-web: install
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent check

@@ -106,7 +106,7 @@ class TestEncodeChunk:
         assert len(pieces) > 9  # at least one a column
 
     def test_no_piece_copies_more_than_a_few_rows_of_a_large_chunk(self):
-        """Between two pieces at most some 64 KB come into being: what that takes does not depend on how fast others are."""
+        """Some 64 KB at most come into being between two of them: a measure that no other process disturbs."""
         row = array("f", [1.0]) * 1000
         layout = Layout(tuple(Layer(f"{name}", "m", (1,), 1, "float32", 0, True) for name in range(1000)))
         frames = [replace(frame(step, layout=layout), layer_norms=row) for step in range(256)]
