@@ -6,6 +6,7 @@ has returned and before its answer is sent. The ingest writer opens its own tran
 
 import math
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -137,8 +138,23 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much.
     """
     connection.isolation_level = None  # the driver would begin too late for savepoints; we begin ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=OFF"):
+    _use_write_ahead_log(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=OFF"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Set for the whole file by whoever comes first. For that SQLite does not wait: who comes second is refused."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

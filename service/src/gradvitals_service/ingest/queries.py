@@ -18,6 +18,7 @@ from gradvitals_service.ingest.exactly_once import LostRange
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.runs.layouts import unpack_layers
 from gradvitals_service.runs.models import Attempt, Layout, Run
+from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.runs.schemas import LayerDeclaration
 from gradvitals_service.series.models import Chunk as StoredChunk
 from gradvitals_service.series.models import Segment
@@ -30,7 +31,7 @@ _RUNS, _ATTEMPTS, _STREAMS, _CHUNKS, _GAPS, _LAYOUTS = (
 _INSERT_STREAM, _INSERT_CHUNK, _INSERT_GAP = (insert(table) for table in (_STREAMS, _CHUNKS, _GAPS))
 _LOCK_RUN = (
     select(_RUNS.c.event_revision, _RUNS.c.sparkline)
-    .where(_RUNS.c.run_id == bindparam("run"))
+    .where(_RUNS.c.run_id == bindparam("run"), _RUNS.c.state != DELETED)
     .with_for_update(key_share=True)
 )
 _UPDATE_RUN = update(_RUNS).where(_RUNS.c.run_id == bindparam("run"))
