@@ -31,14 +31,14 @@ def built_page() -> Path:
     return STATIC
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there an event loop runs, and tests that follow could begin none
 def playwright() -> Iterator[Playwright]:
     """Playwright itself."""
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(built_page: Path, playwright: Playwright) -> Iterator[Browser]:
     """The system's Chromium."""
     require(CHROMIUM.exists(), f"there is no Chromium at {CHROMIUM}")

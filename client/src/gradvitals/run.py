@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FINISH_SECONDS = 5.0
 DRAIN_SECONDS = 2.0  # of these, for the last steps to come from a device
 MONITOR_NAME_CHARACTERS = 128
+OVERHEAD_EVERY = 16  # steps: it changes no faster, and to ask takes a fifth of handing a frame over
 SCALAR_NAMES = 64  # the wire's limit beside the loss
 
 _open_runs: set[Run] = set()  # those that send; kept until they are finished
@@ -245,12 +246,14 @@ class Run:
         if sender is None or self._finished:
             return
         try:
-            facts = attempt.monitors[monitor.name]
-            facts.max_norm, facts.overhead = frame.max_norm, monitor.overhead
+            step, facts = frame.step, attempt.monitors[monitor.name]
+            facts.max_norm = frame.max_norm
+            if not step % OVERHEAD_EVERY:
+                facts.overhead = monitor.overhead
             if reserved is None:
-                attempt.last_step = frame.step
+                attempt.last_step = step
             self._summary.count(frame)
-            if frame.step == self._first_step and attempt.resumed_from_step is not None:
+            if step == self._first_step and attempt.resumed_from_step is not None:
                 frame.flags |= FLAG_SEAM
             logged = reserved
             if reserved is not None:
@@ -384,6 +387,7 @@ class Run:
         _open_runs.discard(self)
         for monitor in self._monitors.values():
             monitor.stop_recording()
+        self._guarded(self._note_overheads)
         if self._sender is None:
             return
         newest = {name: monitor.step - 1 for name, monitor in self._monitors.items()}
@@ -391,6 +395,10 @@ class Run:
             self._announcer.say("what was logged after the last step could not be kept: no step is left to join")
         self._attempt.state, self._attempt.exception = state, exception
         self._sender.begin_close()
+
+    def _note_overheads(self) -> None:
+        for name, monitor in self._monitors.items():
+            self._attempt.monitors[name].overhead = monitor.overhead
 
     def _wait(self, timeout_seconds: float) -> None:
         """Wait until all is delivered, and say how it went."""
