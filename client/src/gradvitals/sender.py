@@ -29,14 +29,13 @@ from gradvitals.errors import (
 )
 from gradvitals.frames import WIRE_VERSIONS, Frame, Layout
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import CHUNK_FRAMES, FrameStore, Parcel
+from gradvitals.pending import CHUNK_FRAMES, GIVE_WAY_SECONDS, FrameStore, Parcel
 from gradvitals.route import LOOK_AGAIN_SECONDS, Route
 from gradvitals.transport import AttemptAnswer, Transport, what_to_install
 
 HEARTBEAT_SECONDS = 5.0
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 30.0
-GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
 TELL_AGAIN_SECONDS = 600.0  # of a service that goes away again and again
 
 

@@ -20,13 +20,12 @@ from gradvitals.announce import Announcer
 from gradvitals.backlog import Backlog, Entry, Segment
 from gradvitals.frames import ChunkHead, Frame, LostRange
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import CHUNK_SECONDS, Counts, FrameStore, Parcel
+from gradvitals.pending import CHUNK_SECONDS, GIVE_WAY_SECONDS, Counts, FrameStore, Parcel
 from gradvitals.spool import Spool, as_attempt
 
 BEAT_SECONDS = 5.0  # between two signs of life in the spool
 STUCK_SECONDS = 1.0  # after which the disk is taken to hang
 TRY_DISK_AGAIN_SECONDS = 30.0
-GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
 
 
 class SpooledFrames(FrameStore):
