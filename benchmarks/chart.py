@@ -11,13 +11,7 @@ another. The older part of the long one has four layers and was put into the tab
 """
 
 import argparse
-import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +25,7 @@ import numpy as np
 import urllib3
 
 from benchmarks.report import report
+from benchmarks.serving import Service, serving
 from benchmarks.store import CHUNK, LAYERS, Store, store
 from gradvitals.frames import Chunk, Frame, Layer, Layout, encode_chunk
 
@@ -45,15 +40,12 @@ LAYOUT = Layout(
 )
 
 
-class Service:
-    """A running service on a database, and what is needed to speak to it."""
+class Asker:
+    """Speaks to a running service, and knows its CPU time finely enough for one request."""
 
-    def __init__(self, folder: Path, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        self.url = process.stdout.readline().split()[3].rstrip(",")
-        self._pid = process.pid
-        tokens = json.loads((folder / "data" / "gradvitals" / "tokens.json").read_text())
-        self._tokens = {"GET": tokens["read_token"], "PUT": tokens["ingest_token"], "POST": tokens["ingest_token"]}
+    def __init__(self, service: Service) -> None:
+        self._url, self._pid = service.url, service.pid
+        self._tokens = {"GET": service.read_token, "PUT": service.token, "POST": service.token}
         self._http = urllib3.PoolManager()
 
     def cpu_seconds(self) -> float:
@@ -64,7 +56,7 @@ class Service:
     def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
         """One request; anything but success ends the benchmark."""
         headers = {"Authorization": f"Bearer {self._tokens[method]}", "Content-Type": kind}
-        answer = self._http.request(method, f"{self.url}/api/v1{path}", body=body, headers=headers, timeout=120.0)
+        answer = self._http.request(method, f"{self._url}/api/v1{path}", body=body, headers=headers, timeout=120.0)
         if answer.status != 200:
             raise RuntimeError(f"{answer.status}: {answer.data.decode()}")
         return answer.data
@@ -75,26 +67,16 @@ class Service:
 
 
 @contextmanager
-def serving(database: Path) -> Iterator[Service]:
-    """A service on a database, which ends with the benchmark."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        environment = os.environ | {"XDG_DATA_HOME": f"{folder}/data", "XDG_STATE_HOME": f"{folder}/state"}
-        command = [sys.executable, "-m", "gradvitals_service", "serve", "--port", "0"]
-        command += ["--database-url", f"sqlite:///{database}"]
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as process:
-            try:
-                yield Service(folder, process)
-            finally:
-                process.send_signal(signal.SIGINT)
+def asking(database: Path) -> Iterator[Asker]:
+    """A service on a database, which ends with the block."""
+    with serving(f"sqlite:///{database}") as service:
+        yield Asker(service)
 
 
 class Sender:
     """Goes on with one stream, or begins a run of its own."""
 
-    def __init__(self, service: Service, made: Store | None = None) -> None:
+    def __init__(self, service: Asker, made: Store | None = None) -> None:
         self._service = service
         self.run_id = made.run_id if made else uuid4()
         self.attempt_id = made.key.attempt_id if made else uuid4()
@@ -113,7 +95,7 @@ class Sender:
             service.put(f"/runs/{self.run_id}/attempts/{self.attempt_id}", said | {"started_at": time.time()})
         service.put(f"/runs/{self.run_id}/layouts/{LAYOUT.layout_id}", LAYOUT.to_json())
 
-    def body(self, n: int = CHUNK) -> bytes:
+    def body(self, n: int = CHUNK) -> bytes | bytearray:
         """The next frames, encoded."""
         norms = np.exp(self._noise.normal(0, 0.2, (n, LAYERS))).astype(np.float32)
         frames = [
@@ -140,7 +122,7 @@ class Sender:
         self._service.ask("POST", f"/runs/{self.run_id}/chunks", body, kind)
 
 
-def measure(service: Service, figure: str, target: float | None, path: str, times: int = REQUESTS) -> dict[str, Any]:
+def measure(service: Asker, figure: str, target: float | None, path: str, times: int = REQUESTS) -> dict[str, Any]:
     """CPU and wall time of a request, over many."""
     service.ask("GET", path)
     cpu, wall = [], []
@@ -171,7 +153,7 @@ def measure_reading(steps: int) -> list[dict[str, Any]]:
         made.add(TAIL)
         made.writer.stop()
         run = made.run_id
-        with serving(made.path) as service:
+        with asking(made.path) as service:
             chart, few = chart_path(run), 15
             zoom = chart_path(run, f"&from_step={steps // 8}&to_step={steps // 2}")
             heatmap = f"/runs/{run}/layers/heatmap?points=1000"
@@ -188,7 +170,7 @@ def measure_reading(steps: int) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def ingesting(service: Service) -> Iterator[None]:
+def ingesting(service: Asker) -> Iterator[None]:
     """One run of 200 layers, sent as fast as it is acknowledged."""
     sender, ended = Sender(service), threading.Event()
     bodies = [sender.body() for _ in range(400)]
@@ -214,7 +196,7 @@ def measure_length(steps: int) -> list[dict[str, Any]]:
         made.add(steps, chunk=4096)
         made.compactor.work()
         made.writer.stop()
-        with serving(made.path) as service:
+        with asking(made.path) as service:
             runs = {SHORT: Sender(service), steps: Sender(service, made)}
             runs[SHORT].send(runs[SHORT].body(SHORT))
             bodies = {at: [sender.body() for _ in range(CHUNKS)] for at, sender in runs.items()}

@@ -27,9 +27,9 @@ import torch
 from torch import nn
 
 import gradvitals
-from benchmarks.ingest import serving
 from benchmarks.models import SHAPES
 from benchmarks.report import report
+from benchmarks.serving import serving
 from gradvitals.frames import Frame
 from gradvitals.pending import CHUNK_SECONDS
 

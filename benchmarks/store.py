@@ -133,11 +133,13 @@ class Store:
         steps = {"first_step": int(step[0]), "last_step": int(step[-1])}
         values = {"first": self.next_frame, "n": n, "layout_id": LAYOUT, **steps}
         now = datetime.now(UTC)
-        insert_chunk(session, self.key, values | {"columns": columns, "layer_columns": layer_columns}, now)
+        insert_chunk(session.connection(), self.key, values | {"columns": columns, "layer_columns": layer_columns}, now)
         self.next_frame += n
         # The detectors have seen none of it; with a state of theirs they do not ask for it when the service goes on.
         state = Snapshot(Detectors(self._layer_count, [True] * self._layer_count).to_bytes(), self.next_frame)
-        save_stream(session, self.key, StreamHead(True, self.next_frame, steps["last_step"], LAYOUT), state)
+        save_stream(
+            session.connection(), self.key, StreamHead(True, self.next_frame, steps["last_step"], LAYOUT), state
+        )
 
     def _declare(self) -> None:
         now = datetime.now(UTC)
