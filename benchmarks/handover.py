@@ -1,12 +1,13 @@
-"""What does the training thread pay for handing its frames over, and for the sender that delivers them?
+"""What does the training thread pay for handing its frames over, and for the threads that keep and deliver them?
 
 Three questions, asked with a real service on loopback in a process of its own:
 
 - what a call of the run's ``submit`` takes, in CPU time;
-- what the sender takes in a training of 1,000 layers: its CPU time to that of the training thread, which is the most
-  that it can slow the training down, and the median step with a sender at work to the one without, in wall time;
-- for how long the sender keeps the interpreter. The training thread lets go of it again and again, and looks how much
-  CPU time the sender had until it came back: time in which other processes have the core does not count.
+- what these threads take in a training of 1,000 layers: their CPU time to that of the training thread, which is the
+  most that they can slow it down, and steps whose frames are sent to steps whose frames are dropped, in wall time;
+- for how long they keep the interpreter, at most. The training thread lets go of it again and again, and looks how much
+  CPU time the others had until it came back. That is too much where they needed no interpreter, or where another
+  process, the service above all, had the core when the training thread could have gone on.
 
 Linux only, where another thread's CPU time can be read.
 """
@@ -71,12 +72,12 @@ class Bench:
         return (time.thread_time() - started) / frames
 
 
-def sender_clock() -> Callable[[], float]:
-    """The CPU time of the newest sender's thread."""
-    thread = [thread for thread in threading.enumerate() if thread.name == "gradvitals-sender"][-1]
-    assert thread.ident is not None
-    clock_id = time.pthread_getcpuclockid(thread.ident)
-    return lambda: time.clock_gettime(clock_id)
+def our_clock() -> Callable[[], float]:
+    """The CPU time of the newest run's threads: the one that sends and the one that writes the spool."""
+    newest = {thread.name: thread.ident for thread in threading.enumerate() if thread.name.startswith("gradvitals-s")}
+    clock_ids = [time.pthread_getcpuclockid(ident) for ident in newest.values() if ident is not None]
+    assert len(clock_ids) == 2
+    return lambda: sum(map(time.clock_gettime, clock_ids))
 
 
 def measure_submit(url: str, layers: int) -> dict[str, Any]:
@@ -91,43 +92,45 @@ def measure_submit(url: str, layers: int) -> dict[str, Any]:
 
 
 def measure_slowdown(url: str, blocks: int, steps: int) -> list[dict[str, Any]]:
-    """Training 1,000 layers with a sender and without one, in blocks that take turns."""
+    """Training 1,000 layers, in blocks that take turns: the frames of one run are sent, those of the other dropped."""
     shape = SHAPES["tiny1000"]
     model, batch = shape.build(), shape.batch()
-    wall: dict[str, list[float]] = {"online": [], "disabled": []}
-    steppers = {}
+    trainings: dict[str, Callable[[], Any]] = {}
     with contextlib.ExitStack() as leave:
-        for mode in wall:
-            run = leave.enter_context(gradvitals.init(project="benchmark", name=mode, url=url, mode=mode))
-            steppers[mode] = torch.optim.SGD(model.parameters(), lr=1e-9)
-            run.watch(model, steppers[mode], max_norm=1.0)
-        clock, cpu, sender = sender_clock(), 0.0, 0.0
+        for name in ("dropped", "sent"):
+            run = leave.enter_context(gradvitals.init(project="benchmark", name=name, url=url))
+            optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+            run.watch(model, optimizer, max_norm=1.0)
+            if name == "dropped":
+                run._hand_over = lambda monitor, frame, logged: None
+            trainings[name] = optimizer.step
+        clock, cpu, ours = our_clock(), 0.0, 0.0
+        ratios = []
         for block in range(1 + blocks):  # the first declares the run and is not counted
-            for mode, optimizer in steppers.items():
-                began, sender_began, times = time.thread_time(), clock(), []
+            wall = {}
+            for name in sorted(trainings, reverse=bool(block % 2)):
+                began, ours_began, started = time.thread_time(), clock(), time.perf_counter()
                 for _ in range(steps):
-                    started = time.perf_counter()
-                    optimizer.zero_grad()
+                    model.zero_grad()
                     model(batch).square().mean().backward()
-                    optimizer.step()
-                    times.append(time.perf_counter() - started)
+                    trainings[name]()
+                wall[name] = time.perf_counter() - started
                 time.sleep(2 * CHUNK_SECONDS)  # until the sender has nothing left to do
-                if block:
-                    wall[mode] += times
-                if block and mode == "online":
-                    cpu, sender = cpu + time.thread_time() - began, sender + clock() - sender_began
-    online, disabled = (statistics.median(times) for times in wall.values())
+                if block and name == "sent":
+                    cpu, ours = cpu + time.thread_time() - began, ours + clock() - ours_began
+            if block:
+                ratios.append(wall["sent"] / wall["dropped"])
     return [
-        row("the sender's CPU time, to the training thread's", sender / cpu, 0.01),
-        row("a step with a sender to one without, wall time", online / disabled, 1.01),
+        row("CPU time of sending and keeping, to the training thread's", ours / cpu, 0.01),
+        row("steps whose frames are sent, to those of dropped ones, wall time", statistics.median(ratios), 1.01),
     ]
 
 
 def measure_holds(url: str, what: str, frames: int, pause: float, seconds: float) -> list[dict[str, Any]]:
-    """How long the sender keeps the interpreter, while ``frames`` frames are handed over every ``pause`` seconds."""
+    """How long the interpreter is kept, while ``frames`` frames are handed over every ``pause`` seconds."""
     values, waits, due = torch.ones(50_000), [], 0.0
     with gradvitals.init(project="benchmark", name=what, url=url) as run:
-        bench, clock = Bench(LAYERS, run), sender_clock()
+        bench, clock = Bench(LAYERS, run), our_clock()
         bench.hand_over(1)
         time.sleep(2 * CHUNK_SECONDS)
         end = time.perf_counter() + seconds
@@ -157,10 +160,10 @@ def main() -> None:
     with serving() as service:
         os.environ["GRADVITALS_TOKEN"] = service.token
         rows = [measure_submit(service.url, layers) for layers in (10, 150, LAYERS)]
-        rows += measure_slowdown(service.url, blocks=6, steps=40)
+        rows += measure_slowdown(service.url, blocks=24, steps=12)
         rows += measure_holds(service.url, "200 steps a second", frames=1, pause=0.005, seconds=6)
         rows += measure_holds(service.url, "catching up with 1,000 frames", frames=1000, pause=2.0, seconds=6)
-    report("handover", "What the sender costs the training thread, 1,000 layers where nothing else is said", rows)
+    report("handover", "What sending costs the training thread, 1,000 layers where nothing else is said", rows)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,6 @@ class TestAnHourOfTrouble:
     @pytest.fixture(autouse=True)
     def _real_time_costs_nothing(self, monkeypatch):
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # 3,600 times an hour
-        monkeypatch.setattr("gradvitals.spooled.SpooledFrames._give_way", lambda frames: None)
 
     def test_without_a_service_every_frame_arrives_once_and_memory_does_not_grow(self, spool_folder):
         self.live_through(None, HOUR_SECONDS, spool_folder)

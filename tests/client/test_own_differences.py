@@ -34,7 +34,10 @@ def add(differences, step, *, loss=None, non_finite=None, monitor="main"):
     if loss is not None:
         logged = LoggedValues()
         logged.add("loss", loss)
-    return differences.add(monitor, made, logged)
+    woken = []
+    differences.start(lambda: woken.append(True), dict)
+    differences.add(monitor, made, logged)
+    return bool(woken)
 
 
 def sent(differences):

@@ -41,6 +41,14 @@ def add(frames: PendingFrames, steps: range, monitor: str = "main") -> None:
         frames.add(monitor, frame(step), None)
 
 
+def wakes(frames: PendingFrames, made: Frame) -> bool:
+    """Whether adding this frame has the sender look."""
+    calls = []
+    frames.start(lambda: calls.append("look"), dict)
+    frames.add("main", made, None)
+    return bool(calls)
+
+
 def steps(chunk) -> list[int]:
     return [frame.step for frame in chunk.frames]
 
@@ -102,29 +110,29 @@ class TestWhenAChunkIsDue:
     def test_at_once_on_a_non_finite_step(self, clock):
         frames = pending(clock)
         add(frames, range(2))
-        assert frames.add("main", frame(2, global_norm=math.nan), None)
+        assert wakes(frames, frame(2, global_norm=math.nan))
         assert steps(frames.take(flush=False)) == [0, 1, 2]
 
     def test_the_sender_is_woken_for_the_first_frame_and_not_for_every_one(self, clock):
         frames = pending(clock)
-        assert frames.add("main", frame(0), None)
-        assert not frames.add("main", frame(1), None)
+        assert wakes(frames, frame(0))
+        assert not wakes(frames, frame(1))
 
     def test_the_sender_is_woken_again_once_it_was_told_that_nothing_waits(self, clock):
         frames = pending(clock)
         add(frames, range(1))
         frames.acknowledge(frames.take(flush=True), 1)
-        assert not frames.add("main", frame(1), None)  # it has not looked since, and will before it sleeps
+        assert not wakes(frames, frame(1))  # it has not looked since, and will before it sleeps
         assert frames.due_in() == 0.25
         frames.acknowledge(frames.take(flush=True), 2)
         assert frames.due_in() is None
-        assert frames.add("main", frame(2), None)
+        assert wakes(frames, frame(2))
 
     def test_a_sender_that_waits_for_a_chunk_to_be_due_is_left_alone(self, clock):
         frames = pending(clock)
         add(frames, range(1))
         assert frames.due_in() == 0.25
-        assert not frames.add("main", frame(1), None)
+        assert not wakes(frames, frame(1))
 
     def test_nothing_is_due_without_frames(self, clock):
         frames = pending(clock)

@@ -460,6 +460,17 @@ def test_the_heartbeat_carries_the_overhead_of_every_monitor(transport):
     assert attempt["overhead"] > max(monitor.overhead for monitor in monitors) or attempt["overhead"] == 1.0
 
 
+def test_the_heartbeat_tells_a_limit_as_it_is_now(transport):
+    with gradvitals.init(url=transport) as run:
+        model, optimizer = model_with_gradient()
+        monitor = run.watch(model, optimizer, max_norm=1.0)
+        take_step(model, optimizer)
+        monitor.max_norm = 0.25
+        take_step(model, optimizer)
+    (attempt,) = transport.attempts.values()
+    assert attempt["monitors"]["main"]["max_norm"] == 0.25
+
+
 def test_a_device_that_has_stopped_is_waited_for_once_and_not_once_for_each_monitor(transport, monkeypatch):
     monkeypatch.setattr("gradvitals.run.DRAIN_SECONDS", 0.2)
     waits = []

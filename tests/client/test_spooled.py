@@ -49,6 +49,7 @@ class Spooling:
         route = OfflineRoute() if transport is None else FixedRoute(transport)
         self.sender = Sender(declaration(), attempt(), self.frames, route, self.told, clock=self.clock)
         self.frames._describe = self.sender._describe
+        memory.start(self.frames._due.set, self.sender._describe)
         self.made = 0
 
     def make(self, count: int, layout=LAYOUT) -> None:

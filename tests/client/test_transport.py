@@ -58,7 +58,13 @@ class TestAnswers:
     def test_one_connection_is_kept(self, service, transport):
         for _ in range(3):
             transport.declare_run(RUN_ID, declaration().body())
-        assert transport._pool.connection_from_url(service.url).num_connections == 1
+        assert transport._pools.connection_from_url(service.url).num_connections == 1
+
+    def test_a_request_is_made_in_pieces_between_which_others_may_go_on(self, transport, monkeypatch):
+        pieces = []
+        monkeypatch.setattr("gradvitals.transport.give_way", lambda: pieces.append("piece"))
+        transport.declare_run(RUN_ID, declaration().body())
+        assert len(pieces) >= 5  # looked up, begun, sent, answered, read
 
     @pytest.mark.parametrize(
         ("answer", "error"),

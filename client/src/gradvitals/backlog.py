@@ -10,11 +10,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradvitals.frames import NO_LAYERS, Chunk, ChunkHead, Layout, LostRange, encode_chunk, read_head, recut
+from gradvitals.giving_way import give_way
 from gradvitals.pending import Parcel
 from gradvitals.segments import read_file, read_record
 
@@ -129,7 +130,7 @@ class SpooledChunk:
         """The index in the stream of the first frame after this chunk."""
         return self.first + self.n
 
-    def encode(self, give_way: Callable[[], None] = lambda: None) -> bytes | bytearray:
+    def encode(self) -> bytes | bytearray:
         """The body, which was encoded once."""
         return self.body
 
@@ -137,12 +138,11 @@ class SpooledChunk:
 class Backlog:
     """The backlog of one attempt."""
 
-    def __init__(self, attempt_id: str, give_way: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, attempt_id: str) -> None:
         self.streams: dict[str, Stream] = {}
         self.layouts: dict[str, Layout] = {NO_LAYERS.layout_id: NO_LAYERS}
         self.segments: list[Segment] = []  # files, the oldest first
         self._attempt_id = attempt_id
-        self._give_way = give_way  # called now and then in what takes long
         self._memory: deque[Entry] = deque()  # in no file yet, newer than all that are
         self._memory_frames = 0
         self._memory_bytes = 0
@@ -313,9 +313,8 @@ class Backlog:
         self._read = segment
         records, known = read_file(segment.path), segment.size or math.inf
         segment.entries, segment.spans = {}, {}
-        for count, record in enumerate(records):
-            if count % 16 == 0:
-                self._give_way()
+        for record in records:
+            give_way()
             if record.offset > known:  # its writer has gone on: that is looked at the next time
                 break
             if record.kind == CHUNK:

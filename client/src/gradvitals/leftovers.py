@@ -171,9 +171,8 @@ class LeftoverFrames(FrameStore):
             if loss.monitor in self._backlog.streams:
                 self._backlog.lose(loss.monitor, loss.lost)
 
-    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
+    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> None:
         """No frame comes here."""
-        return False
 
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """It is too late."""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gradvitals.frames import Frame
 from gradvitals.logged import LoggedValues
@@ -70,15 +71,22 @@ class OwnDifferences(FrameStore):
         self._store = store
         self._on_unreadable = on_unreadable
         self._clock = clock
+        self._wake: Callable[[], None] = lambda: None
         self._unread: deque[_Unread] = deque(maxlen=MOST_UNREAD)  # of more, the oldest are not looked at
         self._streams: dict[str, _Stream] = {}
         self._lock = threading.RLock()  # reentrant, as that of PendingFrames is and for the same reason
 
-    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
-        """Take one frame; never waits. True when the sender should look, a moment later."""
+    def start(self, wake: Callable[[], None], describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Begin. ``wake`` is called where the sender should look, a moment later."""
+        self._wake = wake
+
+    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> None:
+        """Take one frame; never waits."""
         with self._lock:
             self._unread.append(_Unread(monitor, frame, logged, self._clock()))
-            return len(self._unread) == 1
+            is_first = len(self._unread) == 1
+        if is_first:
+            self._wake()
 
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """Add logged values to a frame that was not looked at yet."""

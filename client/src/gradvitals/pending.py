@@ -1,9 +1,9 @@
 """Hold frames in memory until the service has them, within a bound.
 
 The training thread adds frames to an inbox, which takes no lock and less than a microsecond; whoever holds the lock
-next sorts them into their streams. The sender's thread takes, acknowledges and gives up. The lock is held for a few
-list operations at most, never while a value is read, encoded or sent. What does not fit is given up from the oldest on,
-in counted ranges that the service stores as gaps: a gap is acceptable, a slow step is not.
+next counts them and sorts them into their streams. The sender's thread takes, acknowledges and gives up. The lock is
+held for a few list operations at most, never while a value is read, encoded or sent. What does not fit is given up from
+the oldest on, in counted ranges that the service stores as gaps: a gap is acceptable, a slow step is not.
 
 ``FrameStore`` is what the sender asks of a store; a spool on disk can stand behind this one.
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gradvitals.frames import FLAG_NON_FINITE, Chunk, Frame, Layout, LostRange
+from gradvitals.giving_way import give_way
 from gradvitals.logged import LoggedValues
 
 CHUNK_SECONDS = 0.25
@@ -28,9 +29,8 @@ CHUNK_BYTES = 1 << 20
 STORE_FRAMES = 10_000
 STORE_BYTES = 16 << 20
 NO_LIMITS: Mapping[str, int] = {}
-READ_AT_ONCE = 8  # frames whose logged values are read before others may go on
-GIVE_WAY_SECONDS = 5e-5  # 0 would take the interpreter back before anyone has woken
 INBOX_FRAMES = 256  # at which the training thread sorts them itself: the sender may hang
+AT_ONCE = 32  # frames that are sorted or let go of before others may go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Parcel(Protocol):
     def end(self) -> int: ...
     @property
     def lost(self) -> Sequence[LostRange]: ...
-    def encode(self, give_way: Callable[[], None]) -> bytes | bytearray: ...
+    def encode(self) -> bytes | bytearray: ...
 
 
 class FrameStore(Protocol):
-    """Where frames wait for the service. A store in memory has nothing to do when it starts and ends."""
+    """Where frames wait for the service. A store in memory has nothing to do when it ends."""
 
     @property
     def place(self) -> str | None:
@@ -69,7 +69,7 @@ class FrameStore(Protocol):
         return None
 
     def start(self, wake: Callable[[], None], describe: Callable[[], Mapping[str, Any]]) -> None:
-        """Begin. ``wake`` tells the sender that there is something; ``describe`` says how the attempt is."""
+        """Begin. ``wake`` has the sender look; ``describe`` says how the attempt is."""
         return
 
     def begin_close(self) -> None:
@@ -84,8 +84,9 @@ class FrameStore(Protocol):
         """Wait until what is to be kept is."""
         return
 
-    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
-        """Take one frame; never waits. True when the sender should look at once."""
+    @property
+    def add(self) -> Callable[[str, Frame, LoggedValues | None], None]:
+        """Take one frame of a monitor, with what was logged for it; never waits."""
 
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """Add values to a monitor's frame of ``step``; False when it is not held any more or was already taken."""
@@ -194,12 +195,14 @@ class PendingFrames(FrameStore):
         attempt_id: str,
         *,
         on_unreadable: Callable[[str, Exception], None],
+        count: Callable[[Frame], None] = lambda frame: None,
         max_frames: int = STORE_FRAMES,
         max_bytes: int = STORE_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._attempt_id = attempt_id
         self._on_unreadable = on_unreadable
+        self._count = count  # called once with each frame, some time after it was added
         self._max_frames = max_frames
         self._max_bytes = max_bytes
         self._clock = clock
@@ -207,31 +210,43 @@ class PendingFrames(FrameStore):
         self._frames = 0
         self._bytes = 0
         self._inbox: deque[tuple[str, Frame, LoggedValues | None, float]] = deque()
+        self._wake: Callable[[], None] = lambda: None
         self._asleep = True  # the sender was told that nothing waits
         # Reentrant, because a signal handler may log or finish while its own thread is inside ``add``.
         self._lock = threading.RLock()
 
-    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
-        """Take one frame; never waits. True when the sender should look at once."""
+    def start(self, wake: Callable[[], None], describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Begin. ``wake`` is called where the sender should look at once, which it does not by itself."""
+        self._wake = wake
+
+    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> None:
+        """Take one frame; never waits."""
         self._inbox.append((monitor, frame, logged, self._clock()))
         if len(self._inbox) >= INBOX_FRAMES:
             with self._lock:
                 self._sort()
         if self._asleep or frame.flags & FLAG_NON_FINITE:
             self._asleep = False
-            return True
-        return False
+            self._wake()
 
-    def _sort(self) -> None:
+    def _empty_inbox(self) -> None:
+        """Sort what is in the inbox, in pieces. Without the lock, which the training thread may need meanwhile."""
+        while self._inbox:
+            with self._lock:
+                self._sort(AT_ONCE)
+            give_way()
+
+    def _sort(self, most: int | None = None) -> None:
         """Put what is in the inbox into its streams, and give up what does not fit. With the lock held."""
         inbox = self._inbox
-        while inbox:
+        for _ in range(len(inbox) if most is None else min(most, len(inbox))):
             monitor, frame, logged, added = inbox.popleft()
             entry = _Entry(frame, logged, added, frame.nbytes + (64 * len(logged) if logged else 0))
             stream = self._streams.get(monitor)
             if stream is None:
                 stream = self._streams[monitor] = _Stream(monitor, frame.layout)
             stream.push(entry)
+            self._count(frame)
             self._frames += 1
             self._bytes += entry.nbytes
             while self._frames > 1 and (self._frames > self._max_frames or self._bytes > self._max_bytes):
@@ -257,8 +272,8 @@ class PendingFrames(FrameStore):
     def take(self, flush: bool, most: Mapping[str, int] = NO_LIMITS) -> Chunk | None:
         """The oldest chunk that is due, or any when flushing. It stays held until it is acknowledged or given up."""
         now = self._clock()
+        self._empty_inbox()
         with self._lock:
-            self._sort()
             # The longest waiting first, so that one busy monitor cannot starve another.
             for stream in sorted(self._streams.values(), key=lambda s: s.entries[0].added if s.entries else now):
                 if not (flush or stream.is_due(now)):
@@ -272,12 +287,11 @@ class PendingFrames(FrameStore):
                 break
             else:
                 return None
-        for place, entry in enumerate(entries):  # outside the lock: reading may wait for a device
+        for entry in entries:  # outside the lock: reading may wait for a device
             if entry.logged is not None:
                 entry.logged.read_into(entry.frame, self._on_unreadable)
                 entry.logged = None
-                if place % READ_AT_ONCE == READ_AT_ONCE - 1 and not flush:
-                    time.sleep(GIVE_WAY_SECONDS)
+                give_way()
         layout = entries[0].frame.layout if entries else stream.layout
         return Chunk(self._attempt_id, stream.monitor, layout, first, [entry.frame for entry in entries], lost)
 
@@ -285,8 +299,8 @@ class PendingFrames(FrameStore):
         """Seconds until the next chunk is due; None when nothing waits, and then ``add`` says when something does."""
         now = self._clock()
         self._asleep = True  # before the inbox is looked at, so that what comes later says so
+        self._empty_inbox()
         with self._lock:
-            self._sort()
             waits = [
                 0.0 if stream.is_due(now) else CHUNK_SECONDS - (now - stream.entries[0].added)
                 for stream in self._streams.values()
@@ -302,7 +316,10 @@ class PendingFrames(FrameStore):
             stream.lost_for_good += sum(
                 max(min(lost.first + lost.n, next) - max(lost.first, stream.acknowledged), 0) for lost in chunk.lost
             )
-            self._advance(stream, next)
+        for until in (*range(chunk.first + AT_ONCE, next, AT_ONCE), next):
+            with self._lock:
+                self._advance(stream, until)
+            give_way()
 
     def rewind(self, monitor: str, next: int) -> bool:
         """The service holds only ``next`` frames; False when that changes nothing."""
@@ -327,8 +344,8 @@ class PendingFrames(FrameStore):
 
     def counts(self) -> Mapping[str, Counts]:
         """How far each monitor's stream has come."""
+        self._empty_inbox()
         with self._lock:
-            self._sort()
             return {
                 stream.monitor: Counts(
                     stream.made, len(stream.entries), stream.lost_for_good + sum(lost.n for lost in stream.lost)

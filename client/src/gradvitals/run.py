@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 FINISH_SECONDS = 5.0
 DRAIN_SECONDS = 2.0  # of these, for the last steps to come from a device
 MONITOR_NAME_CHARACTERS = 128
-OVERHEAD_EVERY = 16  # steps: it changes no faster, and to ask takes a fifth of handing a frame over
 SCALAR_NAMES = 64  # the wire's limit beside the loss
 
 _open_runs: set[Run] = set()  # those that send; kept until they are finished
@@ -60,6 +60,7 @@ class Run:
         announcer: Announcer,
         sender: Sender | None,
         route: Route,
+        summary: Summary | None = None,
     ) -> None:
         self._declaration = declaration
         self._attempt = attempt
@@ -71,11 +72,14 @@ class Run:
         self._coming = LoggedValues()  # what the coming step's frame will carry
         self._logged_names = {LOSS}
         self._reserved: dict[str, deque[tuple[int, LoggedValues]]] = {}  # by monitor: of steps whose frames follow
-        self._summary = Summary()
+        self._summary = summary or Summary()  # whoever gets the frames counts them
         self._checkpoints = Checkpoints(self._tell_checkpoint)
         self._faults_told: set[str] = set()
         self._finished = False
+        self._hand_over = None if sender is None else sender.submit  # looked up once, not on every step
+        self._seam_step = None if attempt.resumed_from_step is None else first_step
         if sender is not None:
+            sender.before_telling = partial(self._guarded, self._note_facts)
             _open_runs.add(self)
 
     def __repr__(self) -> str:
@@ -242,27 +246,22 @@ class Run:
 
     def submit(self, monitor: Monitor | Observer, frame: Frame, reserved: LoggedValues | None = None) -> None:
         """Take a monitor's frame, with what was logged for it. Called by monitors; never blocks, never raises."""
-        sender, attempt = self._sender, self._attempt
-        if sender is None or self._finished:
+        hand_over = self._hand_over
+        if hand_over is None:
             return
         try:
-            step, facts = frame.step, attempt.monitors[monitor.name]
-            facts.max_norm = frame.max_norm
-            if not step % OVERHEAD_EVERY:
-                facts.overhead = monitor.overhead
-            if reserved is None:
-                attempt.last_step = step
-            self._summary.count(frame)
-            if step == self._first_step and attempt.resumed_from_step is not None:
-                frame.flags |= FLAG_SEAM
             logged = reserved
             if reserved is not None:
                 self._forget_reserved(monitor.name, frame.step)
-            elif self._coming:
-                logged, self._coming = self._coming, LoggedValues()
-            if attempt.rank != 0 and not monitor.is_sharded:
+            else:
+                self._attempt.last_step = frame.step
+                if self._coming:
+                    logged, self._coming = self._coming, LoggedValues()
+            if frame.step == self._seam_step:
+                frame.flags |= FLAG_SEAM
+            if frame.non_finite and self._attempt.rank != 0 and not monitor.is_sharded:
                 frame.non_finite = None  # counted in the gradients that all ranks share: rank 0 tells of them
-            sender.submit(monitor.name, frame, logged)  # of another rank than 0, its store keeps little: OwnDifferences
+            hand_over(monitor.name, frame, logged)  # of another rank than 0, its store keeps little: OwnDifferences
         except Exception as fault:  # noqa: BLE001 -- as above
             self._tell_fault(fault)
 
@@ -316,9 +315,9 @@ class Run:
         former = self._monitors.get(monitor.name)
         if former is not None:
             former.stop_recording()  # it still clips, should its optimizer be used again
-        self._monitors[monitor.name] = monitor
         facts = WatchedFacts(monitor.optimizer_name, monitor.norm_type, monitor.clip_value, monitor.max_norm, strategy)
         self._attempt.monitors = {**self._attempt.monitors, monitor.name: facts}
+        self._monitors = {**self._monitors, monitor.name: monitor}  # last: the sender's thread goes through it
         return facts
 
     def _log(self, values: dict[str, object], step: int | None) -> None:
@@ -384,10 +383,10 @@ class Run:
             if not isinstance(monitor, Observer):
                 monitor.drain(max(deadline - time.monotonic(), 0.0))
         self._finished = True
+        self._hand_over = None
         _open_runs.discard(self)
         for monitor in self._monitors.values():
             monitor.stop_recording()
-        self._guarded(self._note_overheads)
         if self._sender is None:
             return
         newest = {name: monitor.step - 1 for name, monitor in self._monitors.items()}
@@ -396,15 +395,18 @@ class Run:
         self._attempt.state, self._attempt.exception = state, exception
         self._sender.begin_close()
 
-    def _note_overheads(self) -> None:
+    def _note_facts(self) -> None:
+        """Bring up to date what the attempt says of the monitors. Called by the sender's thread."""
         for name, monitor in self._monitors.items():
-            self._attempt.monitors[name].overhead = monitor.overhead
+            facts = self._attempt.monitors[name]
+            facts.max_norm, facts.overhead = monitor.max_norm, monitor.overhead
 
     def _wait(self, timeout_seconds: float) -> None:
         """Wait until all is delivered, and say how it went."""
         if self._sender is not None:
             self._sender.close(timeout_seconds)
-            self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {self._sender.outcome()}")
+            outcome = self._sender.outcome()  # first: what it has not looked at is not counted yet
+            self._announcer.say(f"{self._summary.line(self._sender.events_told)}; {outcome}")
 
     def _guarded(self, part: Callable[..., None], *arguments: object) -> None:
         """Call a part of ours; a fault in it is told and goes no further."""
@@ -423,7 +425,7 @@ class Run:
     def _abandon(self) -> None:
         """In a forked child: clip, but send and print nothing, and let another run watch the optimizers."""
         self._announcer.enabled = False
-        self._sender = None
+        self._sender = self._hand_over = None
         for monitor in self._monitors.values():
             monitor.stop_recording()
 

@@ -28,8 +28,9 @@ from gradvitals.errors import (
     ServiceUnavailableError,
 )
 from gradvitals.frames import WIRE_VERSIONS, Frame, Layout
+from gradvitals.giving_way import give_way, give_way_unless
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import CHUNK_FRAMES, GIVE_WAY_SECONDS, FrameStore, Parcel
+from gradvitals.pending import CHUNK_FRAMES, FrameStore, Parcel
 from gradvitals.route import LOOK_AGAIN_SECONDS, Route
 from gradvitals.transport import AttemptAnswer, Transport, what_to_install
 
@@ -54,6 +55,7 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events_told = 0
+        self.before_telling: Callable[[], None] = lambda: None  # brings the attempt up to date; must not raise
         self.checkpoints = checkpoints or CheckpointOutbox(asks=attempt.resumed_from_step is not None)
         self._checkpoints_at = -math.inf  # not to be told again before
         self._run = run
@@ -91,10 +93,10 @@ class Sender:
 
     # The training thread's side.
 
-    def submit(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> None:
-        """Hand over one frame; never blocks."""
-        if self._store.add(monitor, frame, logged):
-            self._wake.set()
+    @property
+    def submit(self) -> Callable[[str, Frame, LoggedValues | None], None]:
+        """Hand over one frame of a monitor, with what was logged for it; never blocks."""
+        return self._store.add
 
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """Add logged values to a monitor's frame of ``step``; False when it was sent already."""
@@ -168,6 +170,7 @@ class Sender:
 
     def _work(self) -> None:
         """The outermost guard of the thread. A fault that comes as far as this ends it: frames then wait for nobody."""
+        give_way_unless(self._closing.is_set)
         for part in (self._deliver, self._settle):
             try:
                 part()
@@ -185,9 +188,13 @@ class Sender:
         return {
             "run_id": self._run.run_id,
             "attempt_id": self._attempt.attempt_id,
-            "body": self._attempt.body(self._store.counts(), self._events_seen or 0),
+            "body": self._body(),
             "checkpoints": self.checkpoints.waiting().body(self._attempt.attempt_id),
         }
+
+    def _body(self) -> dict[str, Any]:
+        self.before_telling()
+        return self._attempt.body(self._store.counts(), self._events_seen or 0)
 
     def _meanwhile(self) -> str:
         where = "in memory" if self._store.place is None else f"in {self._store.place}"
@@ -251,6 +258,7 @@ class Sender:
                 self._tell_checkpoints(transport, redeclared=redeclared)
                 closing = self._closing.is_set()  # read before the store: what is added later belongs to no flush
                 chunk = self._store.take(closing, self._most)
+                give_way()
                 if chunk is not None:
                     self._send(transport, chunk)
                     redeclared = False
@@ -296,7 +304,7 @@ class Sender:
         """Send one chunk and let go of what was acknowledged, or of what never will be."""
         try:
             self._declare_layout(transport, chunk.layout)
-            answer = transport.send_chunk(self._run.run_id, chunk.encode(self._give_way))
+            answer = transport.send_chunk(self._run.run_id, chunk.encode())
         except OutOfOrderError as error:
             if not self._store.rewind(chunk.monitor, error.next):
                 raise ServiceUnavailableError(f"the service cannot say where to go on: {error}") from error
@@ -306,6 +314,7 @@ class Sender:
             return
         if not chunk.end <= answer.next <= self._store.counts()[chunk.monitor].made:
             raise ServiceUnavailableError(f"the service acknowledged {answer.next} frames, {chunk.end} were sent")
+        give_way()
         self._store.acknowledge(chunk, answer.next)
         self._widen(chunk.monitor)
         self._recover()
@@ -347,18 +356,12 @@ class Sender:
                 newest = answer.newest_clean
                 self.checkpoints.acknowledge(batch, None if newest is None else newest.path)
 
-    def _give_way(self) -> None:
-        """Let the training thread go on: whoever holds the interpreter keeps it for 5 ms if somebody only waits."""
-        if not self._closing.is_set():
-            time.sleep(GIVE_WAY_SECONDS)
-
     def _heartbeat(self, transport: Transport) -> None:
         """Say how the attempt is, and hear of events; again at once while there are more of them."""
         while True:
             self._heartbeat_at = self._clock()
             seen = self._events_seen
-            body = self._attempt.body(self._store.counts(), seen or 0)
-            answer = transport.declare_attempt(self._run.run_id, self._attempt.attempt_id, body)
+            answer = transport.declare_attempt(self._run.run_id, self._attempt.attempt_id, self._body())
             self._hear(answer)
             if not answer.events or self._events_seen == seen or answer.event_revision <= (self._events_seen or 0):
                 return

@@ -19,8 +19,9 @@ from typing import Any
 from gradvitals.announce import Announcer
 from gradvitals.backlog import Backlog, Entry, Segment
 from gradvitals.frames import ChunkHead, Frame, LostRange
+from gradvitals.giving_way import give_way, give_way_unless
 from gradvitals.logged import LoggedValues
-from gradvitals.pending import CHUNK_SECONDS, GIVE_WAY_SECONDS, Counts, FrameStore, Parcel
+from gradvitals.pending import CHUNK_SECONDS, Counts, FrameStore, Parcel
 from gradvitals.spool import Spool, as_attempt
 
 BEAT_SECONDS = 5.0  # between two signs of life in the spool
@@ -48,7 +49,7 @@ class SpooledFrames(FrameStore):
         self._sends = sends
         self._at_once = at_once  # make the folder before there is a frame
         self._clock = clock
-        self._backlog = Backlog(attempt_id, self._give_way)
+        self._backlog = Backlog(attempt_id)
         self._lock = threading.Lock()  # of the backlog
         self._cutting = threading.Lock()  # held while chunks are cut: they must come in order
         self._handed_lost: dict[str, int] = {}  # of each monitor's lost frames, those that the backlog counts
@@ -76,6 +77,7 @@ class SpooledFrames(FrameStore):
     def start(self, wake: Callable[[], None], describe: Callable[[], Mapping[str, Any]]) -> None:
         """Begin to write. ``wake`` tells the sender of a chunk; ``describe`` says how the attempt is."""
         self._wake_sender, self._describe = wake, describe
+        self._memory.start(self._due.set, describe)
         self._thread = threading.Thread(target=self._work, name="gradvitals-spool", daemon=True)
         try:
             self._thread.start()
@@ -101,11 +103,10 @@ class SpooledFrames(FrameStore):
 
     # The training thread's side.
 
-    def add(self, monitor: str, frame: Frame, logged: LoggedValues | None) -> bool:
+    @property
+    def add(self) -> Callable[[str, Frame, LoggedValues | None], None]:
         """Take one frame; never waits. The sender hears of it once it is part of a chunk."""
-        if self._memory.add(monitor, frame, logged):
-            self._due.set()
-        return False
+        return self._memory.add
 
     def amend(self, monitor: str, step: int, logged: LoggedValues) -> bool:
         """Add values to a monitor's frame of ``step``; False when it is part of a chunk by now."""
@@ -156,19 +157,15 @@ class SpooledFrames(FrameStore):
         """Make chunks of the frames that are due, and tell the sender."""
         with self._cutting:
             while (chunk := self._memory.take(flush, {})) is not None:
-                body = chunk.encode(self._give_way)
+                body = chunk.encode()
                 head = ChunkHead(chunk.monitor, chunk.layout.layout_id, chunk.first, chunk.n, list(chunk.lost))
                 with self._lock:
                     self._backlog.add(head, chunk.layout, body)
+                give_way()
                 self._memory.acknowledge(chunk, chunk.end)
                 handed = self._handed_lost.get(chunk.monitor, 0)
                 self._handed_lost[chunk.monitor] = handed + sum(gap.n for gap in chunk.lost)
                 self._wake_sender()
-
-    def _give_way(self) -> None:
-        """Let the training thread go on: whoever holds the interpreter keeps it for 5 ms if somebody only waits."""
-        if not self._closing.is_set():
-            time.sleep(GIVE_WAY_SECONDS)
 
     def _is_stuck(self) -> bool:
         """Whether nobody else cuts chunks: the disk hangs, or the thread has ended."""
@@ -182,6 +179,7 @@ class SpooledFrames(FrameStore):
     def _work(self) -> None:
         """The outermost guard of the thread. Without it chunks are cut by the sender and wait in memory."""
         try:
+            give_way_unless(self._closing.is_set)
             while not self.round():
                 self._due.wait(self.pause())
                 self._due.clear()
@@ -221,6 +219,7 @@ class SpooledFrames(FrameStore):
             self._beat()
         while (entry := self._oldest_in_memory()) is not None:
             segment, offset = self._spool.append(entry, self._backlog.layouts[entry.head.layout_id])
+            give_way()
             with self._lock:
                 self._backlog.is_stored(entry, segment, offset)
             if (sealed := self._spool.seal_if_full()) is not None:
@@ -228,9 +227,11 @@ class SpooledFrames(FrameStore):
                     self._backlog.release(sealed)
         while self._losses:
             self._spool.note_lost(*self._losses.popleft())
+        give_way()
         self._beat()
         if self._spool.sync_in() == 0.0 or self._closing.is_set():
             self._spool.sync()
+        give_way()
         self._clear_away()
 
     def _oldest_in_memory(self) -> Entry | None:

@@ -30,6 +30,7 @@ from gradvitals.sender import Sender
 from gradvitals.settings import Settings, clean_name, find_service, read_settings
 from gradvitals.spool import Spool
 from gradvitals.spooled import SpooledFrames
+from gradvitals.summary import Summary
 from gradvitals.syncing import NextProcess
 from gradvitals.transport import Transport
 
@@ -102,7 +103,8 @@ def init(
     def tell_unreadable(name: str, fault: Exception) -> None:
         announcer.say_once(f"read {name}", f"{name!r} could not be read: {fault!r}")
 
-    store: FrameStore = PendingFrames(attempt.attempt_id, on_unreadable=tell_unreadable)
+    summary = Summary()
+    store: FrameStore = PendingFrames(attempt.attempt_id, on_unreadable=tell_unreadable, count=summary.count)
     if rank != 0:
         store = OwnDifferences(store, on_unreadable=tell_unreadable)
     if keeps:
@@ -126,7 +128,15 @@ def init(
             sender.is_closing,
         ).start()
     atexit.register(_leave)  # a second call finds nothing open
-    return Run(declaration, attempt, first_step=first_step, announcer=announcer, sender=sender, route=route)
+    return Run(
+        declaration,
+        attempt,
+        first_step=first_step,
+        announcer=announcer,
+        sender=sender,
+        route=route,
+        summary=summary,
+    )
 
 
 def _choose_route(settings: Settings, url: str | Transport | None, announcer: Announcer) -> Route:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradvitals.announce import Announcer, counted
+from gradvitals.giving_way import give_way_unless
 from gradvitals.leftovers import (
     Leftover,
     LeftoverFrames,
@@ -242,6 +243,7 @@ class NextProcess:
 
     def _work(self) -> None:
         try:
+            give_way_unless(self.ends.is_set)
             while not self.ends.is_set():
                 self.look()
                 self.ends.wait(LOOK_FOR_DEAD_SECONDS)

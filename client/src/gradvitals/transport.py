@@ -11,14 +11,14 @@ import ipaddress
 import os
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
-from urllib3.util import Timeout, make_headers
+from urllib3.util import Retry, Timeout, make_headers
 
 from gradvitals._version import __version__
 from gradvitals.errors import (
@@ -29,6 +29,7 @@ from gradvitals.errors import (
     ServiceUnavailableError,
 )
 from gradvitals.frames import WIRE_VERSIONS
+from gradvitals.giving_way import give_way
 
 JSON = "application/json"
 CHUNK = "application/vnd.gradvitals.chunk+msgpack"
@@ -36,6 +37,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 ANSWER_SECONDS = 30.0  # for the whole answer, since the read timeout starts anew with every byte
 ANSWER_BYTES = 4 << 20
+_NEVER = Retry(False)  # urllib3 tries nothing again; whether to is decided here
 LONGEST_RETRY_AFTER_SECONDS = 120.0
 
 
@@ -148,7 +150,11 @@ class HTTPTransport:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
-        self._pool = _open_pool(self._url)
+        self._pools = _open_pools(self._url)
+        self._send: Callable[..., urllib3.BaseHTTPResponse] = self._pools.urlopen
+        self._prefix = self._url
+        if not isinstance(self._pools, urllib3.ProxyManager):  # there is one pool: to look it up costs a quarter more
+            self._send, self._prefix = self._pools.connection_from_url(self._url).urlopen, urlsplit(self._url).path
 
     def __repr__(self) -> str:
         return f"HTTPTransport({self._url!r})"
@@ -175,7 +181,7 @@ class HTTPTransport:
         return self._understand(self.request("POST", path, msgspec.json.encode(body)), CheckpointsAnswer)
 
     def close(self) -> None:
-        self._pool.clear()
+        self._pools.clear()
 
     def request(self, method: str, path: str, body: bytes | bytearray = b"", content_type: str = JSON) -> Answer:
         """Send one request and read its answer; raises ServiceUnavailableError when there is none."""
@@ -192,16 +198,18 @@ class HTTPTransport:
             raise ServiceUnavailableError(f"{self._url} does not answer: {_reason(error)}") from error
 
     def _exchange(self, method: str, path: str, body: bytes | bytearray, content_type: str) -> Answer:
-        response = self._pool.request(
+        give_way()
+        response = self._send(
             method,
-            self._url + path,
-            body=body or None,  # type: ignore[arg-type]  # it takes whatever has a buffer
+            self._prefix + path,
+            body=body or None,
             headers={**self._headers, "Content-Type": content_type},
             timeout=self._timeout,
-            retries=False,
+            retries=_NEVER,
             redirect=False,  # a token is never carried to another address
             preload_content=False,
         )
+        give_way()
         finished = False
         try:
             deadline = time.monotonic() + ANSWER_SECONDS
@@ -211,6 +219,7 @@ class HTTPTransport:
                 if len(data) > ANSWER_BYTES or time.monotonic() > deadline:
                     raise urllib3.exceptions.HTTPError("its answer is too long or too slow")
             finished = True
+            give_way()
             return Answer(response.status, dict(response.headers.items()), bytes(data))
         finally:
             if finished:
@@ -295,8 +304,43 @@ def _reason(error: Exception) -> str:
     return str(error).split(": ")[-1]
 
 
-def _open_pool(url: str) -> urllib3.PoolManager:
-    """A pool that goes through the environment's proxy, except to this machine itself."""
+class _GivesWay(urllib3.connection.HTTPConnection):
+    """A connection whose work on a request is done in pieces."""
+
+    def putrequest(self, *arguments: Any, **options: Any) -> None:
+        give_way()
+        super().putrequest(*arguments, **options)
+
+    def endheaders(self, *arguments: Any, **options: Any) -> None:
+        give_way()
+        super().endheaders(*arguments, **options)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3's own is
+        response = super().getresponse()
+        give_way()
+        return response
+
+
+class _GivesWaySecurely(_GivesWay, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _GivesWay
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _GivesWaySecurely
+
+
+def _open_pools(url: str) -> urllib3.PoolManager:
+    """Pools that go through the environment's proxy, except to this machine itself."""
+    pools = _choose_pools(url)
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return pools
+
+
+def _choose_pools(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     host = parts.hostname or ""
     options: dict[str, Any] = {"num_pools": 1, "maxsize": 1}
