@@ -53,12 +53,10 @@ BY_CHANCE = (
     "backlog.Stream.lose.*",
     "backlog._from",
     "backlog._outside",
-    "errors.ServiceUnavailableError.__init__",
     "frames._joined_scalar",
     "frames._rows",
     "frames.recut",
     "segments.SegmentFile.sync",
-    "spool.Spool.note_lost",
     "spool.Spool.sync",
     "spooled.SpooledFrames.rewind",
 )

@@ -49,6 +49,10 @@ def wakes(frames: PendingFrames, made: Frame) -> bool:
     return bool(calls)
 
 
+def failing(*arguments: object) -> None:
+    raise RuntimeError("a fault")
+
+
 def steps(chunk) -> list[int]:
     return [frame.step for frame in chunk.frames]
 
@@ -351,3 +355,15 @@ class TestGivingUpAndRewinding:
         frames = pending(clock)
         add(frames, range(5))
         assert not frames.rewind("main", next)
+
+    def test_a_fault_of_ours_while_letting_go_leaves_a_stream_that_can_go_on(self, clock, monkeypatch):
+        frames = pending(clock)
+        add(frames, range(4))
+        frames.acknowledge(frames.take(flush=True, most={"main": 1}), 1)
+        chunk = frames.take(flush=True, most={"main": 1})
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+            patch.setattr(frames, "_forget", failing)
+            frames.acknowledge(chunk, 2)
+        assert frames.rewind("main", 1)  # the service has forgotten it as well
+        chunk = frames.take(flush=True)
+        assert (chunk.lost, steps(chunk)) == ((LostRange(1, 1, "rewound"),), [2, 3])

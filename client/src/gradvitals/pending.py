@@ -140,6 +140,11 @@ class _Stream:
     def made(self) -> int:
         return self.first + len(self.entries)
 
+    @property
+    def begin(self) -> int:
+        """Where what is sent next begins: at ``acknowledged``, unless a fault of ours came between the two."""
+        return self.lost[0].first if self.lost else self.first
+
     def push(self, entry: _Entry) -> None:
         self.entries.append(entry)
         self.layout = entry.frame.layout
@@ -326,12 +331,12 @@ class PendingFrames(FrameStore):
         with self._lock:
             self._sort()
             stream = self._streams[monitor]
-            if next == stream.acknowledged or next > stream.made:
+            if next == stream.begin or next > stream.made:
                 return False
-            if next > stream.acknowledged:
+            if next > stream.begin:
                 self._advance(stream, next)
             else:  # it has forgotten what it had acknowledged, and so have we
-                stream.lost.insert(0, LostRange(next, stream.acknowledged - next, "rewound"))
+                stream.lost.insert(0, LostRange(next, stream.begin - next, "rewound"))
                 stream.acknowledged = next
             return True
 
