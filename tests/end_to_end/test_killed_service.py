@@ -170,7 +170,7 @@ def test_no_acknowledged_frame_is_lost_or_doubled_however_often_the_service_is_k
         # CPU time from the start to being ready: a busy machine makes everything else late.
         assert max(restarts) < RESTART_SECONDS, restarts
         frames = sum(sender.next for sender in senders)
-        print(f"{kills} kills of {clients} clients' service, {frames} frames, restart {max(restarts):.1f} CPU s at most")
+        print(f"{kills} kills, {clients} clients, {frames} frames, restarts of at most {max(restarts):.1f} CPU s")
     finally:
         for sender in senders:
             sender.stopping.set()
