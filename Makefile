@@ -40,8 +40,8 @@ lint: $(VENV)/installed ## ruff, its formatter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(VENV)/installed ## mypy, strict, on both packages
-	@$(BIN)/mypy -p gradvitals -p gradvitals_service
+types: $(VENV)/installed ## mypy, strict, on both packages and the benchmarks
+	@$(BIN)/mypy -p gradvitals -p gradvitals_service -p benchmarks
 
 bench: install ## every benchmark; JSON to benchmarks/out
 	@for question in $$(grep -l __main__ benchmarks/*.py); do \
