@@ -53,9 +53,7 @@ class Asker:
         tasks = Path(f"/proc/{self._pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
-    def ask(
-        self, method: str, path: str, body: bytes | bytearray | None = None, kind: str = "application/json"
-    ) -> bytes:
+    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
         """One request; anything but success ends the benchmark."""
         headers = {"Authorization": f"Bearer {self._tokens[method]}", "Content-Type": kind}
         answer = self._http.request(method, f"{self._url}/api/v1{path}", body=body, headers=headers, timeout=120.0)
@@ -121,7 +119,7 @@ class Sender:
     def send(self, body: bytes | bytearray) -> None:
         """Send and wait for the acknowledgement."""
         kind = "application/vnd.gradvitals.chunk+msgpack"
-        self._service.ask("POST", f"/runs/{self.run_id}/chunks", body, kind)
+        self._service.ask("POST", f"/runs/{self.run_id}/chunks", bytes(body), kind)
 
 
 def measure(service: Asker, figure: str, target: float | None, path: str, times: int = REQUESTS) -> dict[str, Any]:
