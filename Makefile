@@ -33,8 +33,8 @@ test-web: install
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent check
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent test
 
-soak: install ## the tests of faults in large counts; takes hours
-	@$(BIN)/python -m pytest -m soak $(ARGS)
+soak: install ## the tests of faults in large counts, and what they counted; takes hours
+	@$(BIN)/python -m pytest -m soak -rP $(ARGS)
 
 lint: $(VENV)/installed ## ruff, its formatter
 	@$(BIN)/ruff check .
