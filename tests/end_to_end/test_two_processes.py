@@ -10,7 +10,8 @@ import time
 import gradvitals.sender
 gradvitals.sender.HEARTBEAT_SECONDS = 0.2
 say_and_wait("ready")
-while run._sender.events_told == 0:
+ends = time.monotonic() + 60
+while run._sender.events_told == 0 and time.monotonic() < ends:
     train(1)
     time.sleep(0.01)
 say_and_wait("told")
