@@ -33,15 +33,15 @@ test-web: install
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent check
 	@scripts/with-node $(VENV) npm --prefix service/web run --silent test
 
-soak: install ## the tests of faults in large counts; takes hours
-	@$(BIN)/python -m pytest -m soak $(ARGS)
+soak: install ## the tests of faults in large counts, and what they counted; takes hours
+	@$(BIN)/python -m pytest -m soak -rP $(ARGS)
 
 lint: $(VENV)/installed ## ruff, its formatter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(VENV)/installed ## mypy, strict, on both packages
-	@$(BIN)/mypy -p gradvitals -p gradvitals_service
+types: $(VENV)/installed ## mypy, strict, on both packages and the benchmarks
+	@$(BIN)/mypy -p gradvitals -p gradvitals_service -p benchmarks
 
 bench: install ## every benchmark; JSON to benchmarks/out
 	@for question in $$(grep -l __main__ benchmarks/*.py); do \

@@ -116,10 +116,10 @@ class Sender:
         self.next += n
         return encode_chunk(chunk)
 
-    def send(self, body: bytes) -> None:
+    def send(self, body: bytes | bytearray) -> None:
         """Send and wait for the acknowledgement."""
         kind = "application/vnd.gradvitals.chunk+msgpack"
-        self._service.ask("POST", f"/runs/{self.run_id}/chunks", body, kind)
+        self._service.ask("POST", f"/runs/{self.run_id}/chunks", bytes(body), kind)
 
 
 def measure(service: Asker, figure: str, target: float | None, path: str, times: int = REQUESTS) -> dict[str, Any]:

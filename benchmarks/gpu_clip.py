@@ -17,6 +17,7 @@ replace the norms of L tensors (one launch for each 770 tensors or 2,240 blocks 
 Neither is written: they wait for the day on which they can be measured.
 """
 
+import argparse
 import random
 import statistics
 import sys
@@ -128,7 +129,7 @@ class Bench:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             call()
             torch.cuda.synchronize()
-        return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())
+        return sum(event.device_type.name == "CUDA" for event in profile.events())
 
 
 def measure(shape: str, sizes: list[int], device: torch.device) -> list[dict[str, object]]:
@@ -167,6 +168,7 @@ def measure(shape: str, sizes: list[int], device: torch.device) -> list[dict[str
 
 def main() -> None:
     """Measure what fits into the device's memory, and report."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     if not torch.cuda.is_available():
         print("gpu_clip: there is no CUDA device here, so nothing was measured")
         sys.exit(0)

@@ -6,6 +6,7 @@ runs of scalars only. Beside them what TensorBoard's writer and trackio's storag
 whose CPU time tells how slow it is now. ``GRADVITALS_BENCHMARK_POSTGRESQL`` names an empty database for those rows.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -104,7 +105,7 @@ def measure_peers() -> list[dict[str, object]]:
 
 def row_of(figure: str, a_cpu_second: float | None, a_second: float | None) -> dict[str, object]:
     """A row without waits."""
-    rates = {"values a CPU second": a_cpu_second, "values a second": a_second}
+    rates: dict[str, object] = {"values a CPU second": a_cpu_second, "values a second": a_second}
     return {"figure": figure} | rates | {"p50, ms": None, "p99, ms": None}
 
 
@@ -128,6 +129,7 @@ def prepare(database_url: str) -> None:
 
 def main() -> None:
     """Measure everything that is there and report."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     rows = [measure_machine(), *measure_on(None, "SQLite")]
     postgresql = os.environ.get("GRADVITALS_BENCHMARK_POSTGRESQL")
     if postgresql:

@@ -5,6 +5,7 @@ gradient is not finite. A reader follows the server-sent events as the page does
 service's memory once all are known, and how much it has grown over the frames after that.
 """
 
+import argparse
 import http.client
 import json
 import os
@@ -103,6 +104,7 @@ def measure_memory(service: Service) -> list[dict[str, object]]:
 
 def main() -> None:
     """Measure all and report."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with serving() as service:
         follower = Follower(service)
         follower.start()

@@ -104,7 +104,7 @@ class Stream:
         }
         return self.put(f"/attempts/{self.attempt_id}", attempt)
 
-    def body(self, n: int, factor: float = 1.0) -> bytes:
+    def body(self, n: int, factor: float = 1.0) -> bytes | bytearray:
         """The next ``n`` frames, encoded; norms are multiplied by ``factor``."""
         norms = np.exp(self._noise.normal(0, 0.2, (n, self.layers))).astype(np.float32) * np.float32(factor)
         global_norms = np.exp(self._noise.normal(0, 0.2, n)) * factor
@@ -126,11 +126,11 @@ class Stream:
         self.next += n
         return encode_chunk(chunk)
 
-    def send(self, body: bytes) -> Any:
+    def send(self, body: bytes | bytearray) -> Any:
         """Send a chunk and wait for its acknowledgement."""
         return self._ask("POST", "/chunks", body, CHUNK_TYPE)
 
-    def _ask(self, method: str, path: str, body: bytes, content_type: str) -> Any:
+    def _ask(self, method: str, path: str, body: bytes | bytearray, content_type: str) -> Any:
         headers = {"Authorization": f"Bearer {self.service.token}", "Content-Type": content_type}
         try:
             self._connection.request(method, f"/api/v1/runs/{self.run_id}{path}", body, headers)

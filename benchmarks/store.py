@@ -74,7 +74,7 @@ class Frames:
         walk = np.empty_like(noise)
         for row in range(n):
             self._state = walk[row] = _RHO * self._state + noise[row]
-        return (self._level * np.exp(_SIGMA * walk)).astype(np.float32)
+        return np.asarray(self._level * np.exp(_SIGMA * walk), np.float32)
 
 
 class Store:

@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -95,6 +96,7 @@ class Hour:
         self._sender_at = self._spool_at = self.clock.now
         self.spooling.frames._wake_sender = self._wake
         self._woken = False
+        self.added_ns: list[int] = []  # what each step cost the training thread
 
     def _wake(self) -> None:
         self._woken = True
@@ -103,7 +105,10 @@ class Hour:
         spooling = self.spooling
         for _ in range(round(seconds * STEPS_A_SECOND)):
             if steps:
-                spooling.frames.add("main", frame(spooling.made), None)
+                made = frame(spooling.made)
+                before = time.perf_counter_ns()
+                spooling.frames.add("main", made, None)
+                self.added_ns.append(time.perf_counter_ns() - before)
                 spooling.made += 1
             self.clock.now += 1 / STEPS_A_SECOND
             if self.clock.now >= self._spool_at or spooling.frames._due.is_set():
@@ -143,10 +148,13 @@ class TestAnHourOfTrouble:
         transport = Answering(WELL)
         hour = Hour(spool_folder, transport)
         hour.pass_by(10)
+        usual_ns = statistics.median(hour.added_ns)
+        hour.added_ns.clear()
         transport.answer = trouble
         before = resident_bytes()
         hour.pass_by(seconds)
         assert resident_bytes() - before < 16 << 20
+        assert statistics.median(hour.added_ns) < 2 * usual_ns  # nothing that grows with what waits
         assert transport.asked <= 10 + seconds / 5  # not without pause
         transport.answer = WELL
         hour.pass_by(60)

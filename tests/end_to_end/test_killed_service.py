@@ -1,10 +1,11 @@
 """The service is killed again and again while clients send: what was acknowledged is there, once."""
 
 import http.client
+import os
 import random
 import sqlite3
-import statistics
 import threading
+import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from service_process import ServiceProcess
 MOST_FRAMES = 40
 ACKNOWLEDGEMENTS_BETWEEN_KILLS = 60
 RESTART_SECONDS = 5.0
+SOAK_KILLS = int(os.environ.get("GRADVITALS_SOAK_KILLS", "1000"))
 
 
 class Acknowledgements:
@@ -136,7 +138,7 @@ def integrity(database: Path) -> str:
 
 @pytest.mark.parametrize(
     ("clients", "kills"),
-    [(4, 5), pytest.param(50, 1000, marks=[pytest.mark.soak, pytest.mark.timeout(6 * 3600)])],
+    [(4, 5), pytest.param(50, SOAK_KILLS, marks=[pytest.mark.soak, pytest.mark.timeout(6 * 3600)])],
 )
 def test_no_acknowledged_frame_is_lost_or_doubled_however_often_the_service_is_killed(
     tmp_path: Path, clients: int, kills: int
@@ -152,6 +154,7 @@ def test_no_acknowledged_frame_is_lost_or_doubled_however_often_the_service_is_k
             sender.start()
         for _ in range(kills):
             acknowledged.wait_for_more(chance.randint(1, ACKNOWLEDGEMENTS_BETWEEN_KILLS))
+            time.sleep(chance.uniform(0.0, 0.03))  # or each kill would come just after a commit
             service.kill()
             assert integrity(service.database) == "ok"
             service.start()
@@ -165,8 +168,9 @@ def test_no_acknowledged_frame_is_lost_or_doubled_however_often_the_service_is_k
         for sender in senders:
             check_every_acknowledged_frame_once(service, sender)
         # CPU time from the start to being ready: a busy machine makes everything else late.
-        assert statistics.median(restarts) < RESTART_SECONDS, restarts
-        print(f"{kills} kills, {sum(sender.next for sender in senders)} frames, restart {max(restarts):.1f} CPU s")
+        assert max(restarts) < RESTART_SECONDS, restarts
+        frames = sum(sender.next for sender in senders)
+        print(f"{kills} kills, {clients} clients, {frames} frames, restarts of at most {max(restarts):.1f} CPU s")
     finally:
         for sender in senders:
             sender.stopping.set()

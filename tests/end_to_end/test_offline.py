@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from service_process import ServiceProcess
@@ -111,6 +113,38 @@ def test_the_same_run_online_pages_somebody(alerting: ServiceProcess) -> None:
         assert ask(alerting, "SELECT count(*) FROM deliveries") == [(1,)]
     finally:
         alerting.stop()
+
+
+def test_a_relay_pages_for_what_happens_now_and_for_nothing_that_is_old(alerting: ServiceProcess) -> None:
+    code = "train(300); train(1, float('nan')); train(50); run.finish()"
+    spool = alerting.folder / "spool"
+    offline = {"GRADVITALS_MODE": "offline", "GRADVITALS_SPOOL_DIR": str(spool)}
+    Process(alerting, code, **offline).finish()
+    hours_ago = time.time() - 3 * 3600
+    for path in spool.rglob("*"):
+        os.utime(path, (hours_ago, hours_ago))
+    alerting.start()
+    command = [sys.executable, "-m", "gradvitals.cli", "sync", "--watch", str(spool)]
+    relay = subprocess.Popen(command, env=alerting.environment, stdout=subprocess.PIPE, text=True)
+    assert relay.stdout is not None
+    try:
+        wait_until_sent(relay.stdout)
+        assert ask(alerting, "SELECT kind, severity FROM events") == [("non_finite", "critical")]
+        assert ask(alerting, "SELECT count(*) FROM deliveries") == [(0,)]
+        Process(alerting, code, **offline).finish()
+        wait_until_sent(relay.stdout)
+        assert ask(alerting, "SELECT count(*) FROM events") == [(2,)]
+        assert ask(alerting, "SELECT count(*) FROM deliveries") == [(1,)]
+        assert stored_steps(alerting) == (702, 0)
+    finally:
+        relay.send_signal(signal.SIGINT)
+        assert relay.wait(20) == 130
+        relay.stdout.close()
+        alerting.stop()
+
+
+def wait_until_sent(said: TextIO) -> None:
+    assert any("everything was sent" in line for line in said), "the relay has ended"
 
 
 def test_what_a_killed_process_left_is_sent_by_the_next_one_of_its_run(service: ServiceProcess) -> None:

@@ -40,8 +40,9 @@ def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fresh_environment(tmp_path_factory: pytest.TempPathFactory, service_wheel: Path, client_wheel: Path) -> Path:
     """A virtual environment with the wheels and what they declare; pins as everywhere."""
     folder = tmp_path_factory.mktemp("environment")
-    run(sys.executable, "-m", "venv", folder)
-    install = [folder / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-compile"]
+    install = [*pip, "--constraint", ROOT / "constraints.txt"]
     result = subprocess.run([*map(str, install), str(service_wheel), str(client_wheel)], capture_output=True, text=True)
     if result.returncode and "network" not in os.environ.get("GRADVITALS_REQUIRE", ""):
         pytest.skip(f"the wheels' dependencies could not be installed (no network?): {result.stderr[-300:]}")

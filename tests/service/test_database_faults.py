@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,30 @@ class TestPostgreSQL:
         assert run.send(3, 3)["next"] == 6
         assert_every_frame_once(run, 6)
 
+    def test_a_transaction_that_collides_with_anothers_is_sent_again(self, run: Speaker, database: str) -> None:
+        """In an isolation in which PostgreSQL ends the second one that touches a row."""
+        refused: list[str] = []
 
+        def note(context: Any) -> None:
+            refused.append(context.original_exception.sqlstate)
+
+        event.listen(run.service.app.state.writer_engine, "handle_error", note)
+        with ThreadPoolExecutor(1) as pool, administering(database) as other, administering(database) as watching:
+            name = database.rpartition("/")[2]
+            watching.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'")
+            watching.execute(f"{KILL_OTHERS} AND pid <> %s", (other.info.backend_pid,))  # new connections have it
+            with other.transaction():
+                other.execute("UPDATE runs SET last_seen_at = last_seen_at WHERE run_id = %s", (run.run_id,))
+                sent = pool.submit(run.post, run.chunk(3, 3))
+                while not watching.execute(WAITING).fetchone():  # until its snapshot is older than our commit
+                    assert not sent.done(), sent.result().text
+            assert_come_again(sent.result())
+        assert refused[-1] == "40001"  # serialization_failure
+        assert run.send(3, 3)["next"] == 6
+        assert_every_frame_once(run, 6)
+
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 KILL_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     " AND pid <> pg_backend_pid()"

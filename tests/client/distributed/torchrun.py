@@ -15,8 +15,8 @@ TESTS = Path(__file__).parents[2]
 SECONDS = 100  # a few are enough; more only where the machine has other work
 
 
-def run_ranks(script: str, ranks: int, folder: Path) -> list[dict[str, Any]]:
-    """What each rank of ``script`` handed to ``save_findings``, by rank."""
+def run_ranks(script: str, ranks: int, folder: Path) -> None:
+    """Have ``script`` leave its findings in ``folder``."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"),
@@ -35,6 +35,10 @@ def run_ranks(script: str, ranks: int, folder: Path) -> list[dict[str, Any]]:
         os.killpg(process.pid, signal.SIGKILL)
         output = f"after {SECONDS} s the ranks were still waiting\n" + process.communicate()[0]
     assert process.returncode == 0, f"{script} on {ranks} ranks failed:\n{output[-6000:]}"
+
+
+def read_findings(ranks: int, folder: Path) -> list[dict[str, Any]]:
+    """What each rank handed to ``save_findings``, by rank."""
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(ranks)]
 
 

@@ -44,6 +44,12 @@ def open_events(session: Session, run_ids: Collection[UUID], most_per_run: int =
     return found
 
 
+def open_events_of_rank(session: Session, run_id: UUID, rank: int, kind: str) -> Sequence[Event]:
+    """The events of one kind that go on at one rank of a run."""
+    of_rank = (Event.run_id == run_id, Event.rank == rank, Event.kind == kind, Event.status == "open")
+    return session.scalars(select(Event).where(*of_rank).order_by(Event.event_id)).all()
+
+
 def worst_open_events() -> Subquery:
     """How urgent the worst open event of each run is that has one: (run_id, urgency)."""
     worst = select(Event.run_id, func.max(URGENCY).label("urgency")).where(Event.status == "open")

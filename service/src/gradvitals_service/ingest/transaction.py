@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from gradvitals_service.alerts.channels import Channels
+from gradvitals_service.health.holders import Holders
 from gradvitals_service.health.watch import Watch
 from gradvitals_service.ingest.queries import StreamKey
 
@@ -18,11 +19,15 @@ MOST_STREAMS_REMEMBERED = 4096
 
 
 class Memory:
-    """The watches of the streams that a writer thread served last. Owned by that thread; all of it can be restored."""
+    """The watches of the streams that a writer thread served last, and who holds which rank.
+
+    Owned by that thread; all of it can be restored.
+    """
 
     def __init__(self, limit: int = MOST_STREAMS_REMEMBERED) -> None:
         self._watches: OrderedDict[StreamKey, Watch] = OrderedDict()
         self._limit = limit
+        self.holders = Holders()
 
     def take(self, key: StreamKey) -> Watch | None:
         """Hand out the watch of a stream, if it is remembered; it is forgotten until somebody brings it back."""
@@ -47,6 +52,7 @@ class Transaction:
         self.watches: dict[StreamKey, Watch] = {}
         self.messages: list[dict[str, Any]] = []
         self.writing = False  # whether the piece of work at hand may have written something
+        self.holders = memory.holders
         self._memory = memory
         self._new_watches: dict[StreamKey, Watch] = {}
         self._new_messages: list[dict[str, Any]] = []

@@ -13,13 +13,16 @@ from gradvitals_service.bodies import check_storable, read_json
 from gradvitals_service.database import SessionDep
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.health.two_processes import record_two_processes
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import WIRE_VERSIONS
 from gradvitals_service.ingest.writer import Item
 from gradvitals_service.projects.queries import project_for
 from gradvitals_service.runs import deletion, layouts, queries
 from gradvitals_service.runs.clock import MomentDep
+from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.schemas import (
+    FINAL_STATES,
     AttemptDeclaration,
     HeartbeatAnswer,
     LayoutDeclaration,
@@ -99,12 +102,24 @@ def _check_storable(new: RunDeclaration) -> None:
         check_storable(field, getattr(new, field))
 
 
+def _look_for_another(transaction: Transaction, run: Run, attempt: Attempt, new: AttemptDeclaration) -> None:
+    """Tell of a second process that trains the same run as the same rank. Who tells of the past trains nothing."""
+    progress = (sum(monitor.made for monitor in new.monitors.values()), -1 if new.last_step is None else new.last_step)
+    ends = not new.live or attempt.declared_state in FINAL_STATES
+    heard = transaction.holders.hear(run.run_id, new.rank, attempt.attempt_id, progress, ends=ends)
+    if heard.pairs or heard.may_be_over:
+        for event in record_two_processes(transaction.session, run, attempt, heard, transaction.now):
+            told = EventRead.model_validate(event).model_dump()
+            transaction.publish({"type": "event", "run_id": str(run.run_id), "event": told})
+
+
 def _take_heartbeat(
     transaction: Transaction, run_id: UUID, attempt_id: UUID, new: AttemptDeclaration
 ) -> HeartbeatAnswer:
     session = transaction.session
     run, attempt = queries.declare_attempt(session, run_id, attempt_id, new, transaction.now)
     transaction.publish({"type": "run", "run_id": str(run_id)})
+    _look_for_another(transaction, run, attempt, new)
     events = queries.events_after(session, run_id, new.events_seen)
     return HeartbeatAnswer(
         state=attempt.state,

@@ -551,7 +551,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "explosion" | "vanishing" | "non_finite";
+            kind: "explosion" | "vanishing" | "non_finite" | "two_processes";
             /** Layers */
             layers: string[];
             /** Message */
