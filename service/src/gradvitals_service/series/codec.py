@@ -142,16 +142,29 @@ def decode_layers(
     blob: bytes, n: int, layer_count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]]:
     """Read back the layer norms [n, L], the rows that carry weight norms [m] and these norms [m, L]."""
-    header, body = _unpack(blob)
-    m, remainder = divmod(len(body) - 4 * n * layer_count, 4 * layer_count + 4)
-    if header.n != n or remainder or m < 0:
-        raise CorruptChunkError(f"the layers are not those of {n} frames and {layer_count} layers")
+    body, m = _unpack_layers(blob, n, layer_count)
     norms_end = 4 * n * layer_count
     rows_end = norms_end + 4 * m
     norms = unshuffle(body[:norms_end], "<f4").reshape(layer_count, n).T
     rows = unshuffle(body[norms_end:rows_end], "<u4")
     param_norms = unshuffle(body[rows_end:], "<f4").reshape(layer_count, m).T
     return norms, rows, param_norms
+
+
+def decode_some_layers(blob: bytes, n: int, layer_count: int, places: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Read back the norms [n] of the layers at some places, without putting those of all others together."""
+    body, _ = _unpack_layers(blob, n, layer_count)
+    by_place = np.frombuffer(body, np.uint8, 4 * n * layer_count).reshape(4, layer_count, n)
+    return [unshuffle(by_place[:, place].tobytes(), "<f4") for place in places]
+
+
+def _unpack_layers(blob: bytes, n: int, layer_count: int) -> tuple[memoryview, int]:
+    """The shuffled norms and how many frames carry those of the weights."""
+    header, body = _unpack(blob)
+    m, remainder = divmod(len(body) - 4 * n * layer_count, 4 * layer_count + 4)
+    if header.n != n or remainder or m < 0:
+        raise CorruptChunkError(f"the layers are not those of {n} frames and {layer_count} layers")
+    return body, m
 
 
 def decode_chunk_columns(columns_blob: bytes, layers_blob: bytes, layer_count: int) -> ChunkColumns:

@@ -22,6 +22,8 @@ from gradvitals_service.series.segments import decode_column, layer_column
 
 Statistic = Literal["max", "mean", "min"]
 _ALL = "layers"
+# By the power of ten of a float32, from -45 to 38: the factor that leaves four digits before the point.
+_SCALES = 10.0 ** (3.0 - np.r_[0:39, -45:0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,10 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
 
 def _shortened(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Four digits are more than a colour shows; the rest would be most of the answer's bytes."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore"):
         magnitude = np.floor(np.log10(np.abs(values.astype(np.float64))))
-    scale = 10.0 ** (3 - np.nan_to_num(magnitude, neginf=0.0))
+    magnitude[~np.isfinite(magnitude)] = 0
+    scale: NDArray[np.float64] = _SCALES[magnitude.astype(np.int64)]
     return np.round(values * scale) / scale
 
 
