@@ -18,9 +18,9 @@ from gradvitals_service.ingest.writer import Item
 
 SECONDS_BETWEEN = 60.0
 SECONDS_TO_WRITE = 120.0
-LEAST_PAGES = 2560  # 10 MiB, of which nobody would notice that they are gone
+LEAST_PAGES = 1280  # of 4 or 8 KiB: so little would be missed by nobody
 PART_KEPT = 0.1  # of the file
-PAGES_AT_ONCE = 512
+PAGES_AT_ONCE = 256
 
 _NO_RUN = UUID(int=0)
 
