@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -69,6 +69,7 @@ class TestDownsample:
         result = downsample(np.empty(0, np.int64), {"loss": column()}, points=10)
         assert result.step.tolist() == result.series["loss"].minimum.tolist() == []
 
+    @settings(deadline=None)
     @given(
         values=hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(allow_subnormal=False)),
         points=st.integers(1, 70),
@@ -89,6 +90,7 @@ class TestDownsample:
 
 
 class TestExtremes:
+    @settings(deadline=None)
     @given(
         parts=st.lists(
             hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(1, 9)), elements=st.floats(width=32)),
