@@ -18,6 +18,8 @@ from service.databases import TEMPLATE, migrate
 from service.speaking import ServiceUnderTest, Speaker
 from sqlalchemy import event
 
+from gradvitals_service.ingest.writer import SECONDS_PROVEN
+
 TOLD_SECONDS = 5.0
 
 
@@ -39,6 +41,12 @@ def assert_not_ready_soon(service: ServiceUnderTest) -> None:
     assert answer.status_code == 503
     assert time.monotonic() - asked < TOLD_SECONDS
     assert service.client.get("/healthz").status_code == 200
+
+
+def let_commits_grow_old(service: ServiceUnderTest) -> None:
+    """As if the last one lay back so far that it shows nothing any more."""
+    for thread in service.app.state.writer._threads:
+        thread.wrote_at -= SECONDS_PROVEN
 
 
 @contextmanager
@@ -182,7 +190,10 @@ class TestDiskFull:
 
     def check(self, run: Speaker, fill: Callable[[], None], free: Callable[[], None]) -> None:
         acknowledged = run.send(0, 3)["next"]
+        assert run.service.client.get("/readyz").status_code == 200
         fill()
+        let_commits_grow_old(run.service)
+        assert_not_ready_soon(run.service)  # although nobody has sent anything
         for _ in range(2000):  # until the database needs room that is not there
             answer = run.post(wide_chunk(run, acknowledged))
             if answer.status_code != 200:

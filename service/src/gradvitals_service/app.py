@@ -33,6 +33,7 @@ from gradvitals_service.series import routes as series_routes
 from gradvitals_service.series.compactor import Compactor
 from gradvitals_service.series.retention import Retention
 from gradvitals_service.settings import Settings
+from gradvitals_service.shrinking import Shrinker
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,7 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.writer = Writer(make_session_factory(app.state.writer_engine), app.state.channels, app.state.hub)
     compactor = Compactor(app.state.session_factory, app.state.writer)
     retention = Retention(app.state.session_factory, app.state.writer, compactor)
-    app.state.chores = (compactor, retention, Remover(app.state.session_factory, app.state.writer))
+    remover = Remover(app.state.session_factory, app.state.writer)
+    app.state.chores = (compactor, retention, remover, Shrinker(app.state.session_factory, app.state.writer))
     app.state.dispatcher = Dispatcher(app.state.session_factory, app.state.channels)
     add_error_handlers(app)
     _add_guards(app, settings)

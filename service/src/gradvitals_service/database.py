@@ -22,6 +22,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 BUSY_TIMEOUT_SECONDS = 30.0
 READ_CONNECTIONS = 40  # as many as there are threads for requests
+_INCREMENTAL = 2  # SQLite's number for a file whose pages are given back when asked
 POOL_TIMEOUT_SECONDS = 5.0  # a read that waits longer for a connection is told to come again
 
 
@@ -135,9 +136,12 @@ def make_engine(database_url: str) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """FULL, not NORMAL: an acknowledgement promises that a power cut loses nothing.
 
-    Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much.
+    Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much. A new file is made
+    so that it can give pages back; to say so of one that is there would be a write, and wait for all others.
     """
     connection.isolation_level = None  # the driver would begin too late for savepoints; we begin ourselves
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     _use_write_ahead_log(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=OFF"):
         connection.execute(f"PRAGMA {pragma}")
@@ -207,6 +211,25 @@ def write_nothing(connection: Connection) -> None:
         "DROP TABLE trial",
     ):
         connection.exec_driver_sql(statement)
+
+
+def pages_of(connection: Connection) -> tuple[int, int]:
+    """How many pages SQLite's file has, and how many of them it could give back; none if it was made without that."""
+    pages, free, mode = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("page_count", "freelist_count", "auto_vacuum")
+    )
+    return pages, free if mode == _INCREMENTAL else 0
+
+
+def give_back_pages(connection: Connection, most: int) -> None:
+    """Take free pages from SQLite's file, which is shorter after the commit.
+
+    One at a time: the driver takes a statement that gives no rows one step far, and this one is a step a page.
+    """
+    cursor = connection.connection.cursor()
+    for _ in range(most):
+        cursor.execute("PRAGMA incremental_vacuum(1)")
 
 
 def open_session(request: Request) -> Iterator[Session]:

@@ -14,6 +14,7 @@ from gradvitals_service.series.codec import (
     decode_chunk_columns,
     decode_columns,
     decode_layers,
+    decode_some_layers,
     encode_columns,
 )
 
@@ -97,3 +98,13 @@ def test_layers_of_another_count_are_refused() -> None:
         decode_layers(layers, 10, 4)
     with pytest.raises(CorruptChunkError, match="9 frames"):
         decode_layers(layers, 9, 5)
+
+
+def test_some_layers_are_those_that_reading_all_of_them_gives() -> None:
+    chunk = make_chunk(130, 5)
+    blob = encode_columns(chunk)[1]
+    last, first = decode_some_layers(blob, 130, 5, [4, 0])
+    assert last.tobytes() == chunk.layer_norms[:, 4].tobytes()
+    assert first.tobytes() == chunk.layer_norms[:, 0].tobytes()
+    with pytest.raises(CorruptChunkError):
+        decode_some_layers(blob, 130, 6, [0])

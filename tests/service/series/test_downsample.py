@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gradvitals_service.series.downsample import Column, bucket_size, downsample
+from gradvitals_service.series.downsample import Buckets, Column, Extremes, bucket_size, bucket_starts, downsample
 
 
 def column(*values: float | None) -> Column:
@@ -69,6 +69,7 @@ class TestDownsample:
         result = downsample(np.empty(0, np.int64), {"loss": column()}, points=10)
         assert result.step.tolist() == result.series["loss"].minimum.tolist() == []
 
+    @settings(deadline=None)
     @given(
         values=hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(allow_subnormal=False)),
         points=st.integers(1, 70),
@@ -86,3 +87,28 @@ class TestDownsample:
                 assert min(finite) <= buckets.mean[index] <= max(finite)
             else:
                 assert np.isnan(buckets.mean[index])
+
+
+class TestExtremes:
+    @settings(deadline=None)
+    @given(
+        parts=st.lists(
+            hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(1, 9)), elements=st.floats(width=32)),
+            min_size=1,
+            max_size=6,
+        ),
+        size=st.integers(1, 12),
+        pick=st.sampled_from([np.fmax, np.fmin]),
+    )
+    def test_are_those_of_all_buckets_however_the_frames_came(self, parts, size, pick):
+        starts = bucket_starts(np.ones(sum(part.shape[1] for part in parts), np.int64), size)
+        every = Buckets.merge([Buckets.of_frames(part) for part in parts], starts)
+        extremes = Extremes.merge([Extremes.of_frames(part, pick) for part in parts], starts)
+        expected = every.maximum if pick is np.fmax else every.minimum
+        np.testing.assert_array_equal(extremes.values, expected)
+        np.testing.assert_array_equal(extremes.non_finite, every.non_finite)
+
+    def test_of_a_layer_that_is_not_there_are_absent_and_not_non_finite(self):
+        found = Extremes.of_frames(np.array([[1.0, 2.0], [3.0, np.inf]], np.float32), np.fmax).rows(np.array([1, -1]))
+        np.testing.assert_array_equal(found.values, [[3.0, np.nan], [np.nan, np.nan]])
+        assert found.non_finite.tolist() == [[0, 1], [0, 0]]

@@ -8,8 +8,10 @@ now with a savepoint each. A run always goes to the same thread. On SQLite there
 is one thread; on PostgreSQL a transaction holds the work of one run, so that no two wait for each other's runs.
 """
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ MOST_QUEUED = 1024
 MOST_QUEUED_BYTES = 256 * 2**20
 MOST_IN_GROUP = 64
 POSTGRESQL_THREADS = 4
+SECONDS_PROVEN = 2.0  # for how long a commit shows that the database can be written to
 
 _NO_RUN = UUID(int=0)
 
@@ -99,9 +102,11 @@ class Writer:
         return all(thread.is_alive() for thread in self._threads)
 
     def try_to_write(self) -> Iterator["Future[Any]"]:
-        """One write that means nothing for each thread whose last one failed: how to learn that a fault is over."""
+        """One write that means nothing for each thread whose last one failed or lies back: how to learn of a fault
+        before a client does, and that it is over.
+        """
         for thread in self._threads:
-            if thread.failing:
+            if thread.failing or time.monotonic() - thread.wrote_at >= SECONDS_PROVEN:
                 trial = Item(_NO_RUN, lambda transaction: write_nothing(transaction.connection))
                 thread.put(trial)
                 yield trial.future
@@ -135,6 +140,7 @@ class _WriterThread(threading.Thread):
         self._most_queued, self._most_queued_bytes = int(MOST_QUEUED * share), int(MOST_QUEUED_BYTES * share)
         self._memory = Memory()
         self.failing = False  # whether the last transaction did not get through; ours, others only look
+        self.wrote_at = -math.inf  # when the last one got through; the same
         self._lock = threading.Lock()  # guards the three below
         self._waiting = 0
         self._waiting_bytes = 0
@@ -207,7 +213,7 @@ class _WriterThread(threading.Thread):
             for item in items:
                 item.future.set_exception(OverloadedError("the database could not commit this; nothing was stored"))
             return
-        self.failing = False
+        self.failing, self.wrote_at = False, time.monotonic()
         self._memory.update(transaction.watches)
         self._answer(answers, transaction)
 

@@ -22,6 +22,12 @@ class _Canonical(msgspec.Struct, array_like=True):
     trainable: bool
 
 
+class _Named(msgspec.Struct, array_like=True):
+    """The same, of which only the name is read."""
+
+    name: str
+
+
 def canonical_form(layers: Sequence[LayerDeclaration]) -> bytes:
     """MessagePack, smallest encodings, of the array of arrays that docs/wire.md names."""
     return msgspec.msgpack.encode(
@@ -52,6 +58,14 @@ def pack_layers(layers: Sequence[LayerDeclaration]) -> bytes:
 
 def unpack_layers(stored: bytes) -> list[LayerDeclaration]:
     """Read a stored layout back."""
-    content = zstandard.ZstdDecompressor().decompress(stored, max_output_size=_MOST_BYTES)
-    rows = msgspec.msgpack.decode(content, type=list[_Canonical])
-    return [LayerDeclaration(*(getattr(row, name) for name in _Canonical.__struct_fields__)) for row in rows]
+    rows = msgspec.msgpack.decode(_unpacked(stored), type=list[_Canonical])
+    return [LayerDeclaration(*msgspec.structs.astuple(row)) for row in rows]
+
+
+def unpack_names(stored: bytes) -> list[str]:
+    """Only the names of a stored layout's layers."""
+    return [row.name for row in msgspec.msgpack.decode(_unpacked(stored), type=list[_Named])]
+
+
+def _unpacked(stored: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(stored, max_output_size=_MOST_BYTES)

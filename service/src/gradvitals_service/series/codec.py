@@ -34,7 +34,7 @@ _LEVEL = 3
 _VERSION = 1
 # What one blob may claim to hold: 4,096 frames of at most 8 MiB of layers, with room to spare.
 _MOST_BYTES = 64 * 2**20
-_of_thread = threading.local()
+_FEW_BYTES = 2048  # up to here numpy copies a transposed column faster than a byte's place after the other
 
 
 class CorruptChunkError(ValueError):
@@ -142,16 +142,29 @@ def decode_layers(
     blob: bytes, n: int, layer_count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]]:
     """Read back the layer norms [n, L], the rows that carry weight norms [m] and these norms [m, L]."""
-    header, body = _unpack(blob)
-    m, remainder = divmod(len(body) - 4 * n * layer_count, 4 * layer_count + 4)
-    if header.n != n or remainder or m < 0:
-        raise CorruptChunkError(f"the layers are not those of {n} frames and {layer_count} layers")
+    body, m = _unpack_layers(blob, n, layer_count)
     norms_end = 4 * n * layer_count
     rows_end = norms_end + 4 * m
     norms = unshuffle(body[:norms_end], "<f4").reshape(layer_count, n).T
     rows = unshuffle(body[norms_end:rows_end], "<u4")
     param_norms = unshuffle(body[rows_end:], "<f4").reshape(layer_count, m).T
     return norms, rows, param_norms
+
+
+def decode_some_layers(blob: bytes, n: int, layer_count: int, places: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Read back the norms [n] of the layers at some places, without putting those of all others together."""
+    body, _ = _unpack_layers(blob, n, layer_count)
+    by_place = np.frombuffer(body, np.uint8, 4 * n * layer_count).reshape(4, layer_count, n)
+    return [unshuffle(by_place[:, place].tobytes(), "<f4") for place in places]
+
+
+def _unpack_layers(blob: bytes, n: int, layer_count: int) -> tuple[memoryview, int]:
+    """The shuffled norms and how many frames carry those of the weights."""
+    header, body = _unpack(blob)
+    m, remainder = divmod(len(body) - 4 * n * layer_count, 4 * layer_count + 4)
+    if header.n != n or remainder or m < 0:
+        raise CorruptChunkError(f"the layers are not those of {n} frames and {layer_count} layers")
+    return body, m
 
 
 def decode_chunk_columns(columns_blob: bytes, layers_blob: bytes, layer_count: int) -> ChunkColumns:
@@ -265,7 +278,21 @@ def unshuffle(data: bytes | memoryview, kind: str) -> Array:
     if len(data) % size:
         raise CorruptChunkError("a column ends in the middle of a value")
     by_place = np.frombuffer(data, np.uint8).reshape(size, -1)
+    if len(data) <= _FEW_BYTES:
+        return by_place.T.copy().reshape(-1).view(kind)
     by_value = np.empty((by_place.shape[1], size), np.uint8)
     for place in range(size):
         by_value[:, place] = by_place[place]
     return by_value.reshape(-1).view(kind)
+
+
+def unshuffle_each(data: bytes | memoryview, kind: str, columns: int) -> Sequence[Array]:
+    """The same for some columns of one kind and length, which lie one behind the other, each shuffled by itself."""
+    size = np.dtype(kind).itemsize
+    if len(data) % (size * columns):
+        raise CorruptChunkError("a column ends in the middle of a value")
+    each = len(data) // columns
+    if each > _FEW_BYTES:
+        return [unshuffle(data[start : start + each], kind) for start in range(0, len(data), each)]
+    by_place = np.frombuffer(data, np.uint8).reshape(columns, size, -1)
+    return list(by_place.transpose(0, 2, 1).copy().view(kind)[..., 0])

@@ -8,7 +8,7 @@ size. The last axis is that of frames; there may be others before it, as one of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,23 @@ class Column:
 
     values: Floats
     present: Booleans
+
+
+class Kept(Protocol):
+    """What is kept of values in buckets."""
+
+    @property
+    def non_finite(self) -> Array: ...
+
+    def select(self, kept: slice | Array) -> Self:
+        """Some of the buckets."""
+
+    @classmethod
+    def merge(cls, parts: Sequence[Self], starts: Integers) -> Self:
+        """One after the other, merged into fewer buckets, of which each begins at one of ``starts``."""
+
+    def rows(self, places: Integers) -> Self:
+        """The rows at some places, of those before the last axis; -1 is one in which nothing was logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,16 @@ class Buckets:
         columns = (self.minimum, self.maximum, self.mean, self.finite, self.non_finite)
         return Buckets(*(values[..., kept] for values in columns))
 
+    @classmethod
+    def merge(cls, parts: Sequence["Buckets"], starts: Integers) -> "Buckets":
+        """All at once: a mean that was taken in two steps would be rounded twice."""
+        return cls.join(parts).regroup(starts)
+
+    def rows(self, places: Integers) -> "Buckets":
+        """Of the layers, those at some places; -1 is one in which nothing was logged."""
+        columns = (self.minimum, self.maximum, self.mean, self.finite, self.non_finite)
+        return Buckets(*(_rows(values, places) for values in columns))
+
     def regroup(self, starts: Integers) -> "Buckets":
         """Merge into fewer buckets, of which each begins at one of ``starts``.
 
@@ -88,12 +115,68 @@ class Buckets:
 
 
 @dataclass(frozen=True, slots=True)
+class Extremes:
+    """Only the largest finite values, or only the smallest, and how many were not finite: all that is shown of layers.
+
+    ``pick`` is fmax or fmin. NaN in ``values`` marks a bucket without a finite value.
+    """
+
+    values: Array
+    non_finite: Array
+    pick: np.ufunc
+
+    @classmethod
+    def of_frames(cls, values: Array, pick: np.ufunc) -> "Extremes":
+        """A bucket a frame."""
+        finite = np.isfinite(values)
+        only_finite = values if finite.all() else np.where(finite, values, np.asarray(np.nan, values.dtype))
+        return cls(only_finite, (~finite).view(np.int8), pick)
+
+    def select(self, kept: slice | Array) -> "Extremes":
+        """Some of the buckets."""
+        return Extremes(self.values[..., kept], self.non_finite[..., kept], self.pick)
+
+    def rows(self, places: Integers) -> "Extremes":
+        """As ``Buckets.rows``."""
+        return Extremes(_rows(self.values, places), _rows(self.non_finite, places), self.pick)
+
+    def regroup(self, starts: Integers) -> "Extremes":
+        """As ``Buckets.regroup``."""
+        if len(starts) == self.values.shape[-1]:
+            return self
+        non_finite = np.zeros((*self.values.shape[:-1], len(starts)), np.int64)
+        if self.non_finite.any():
+            np.add.reduceat(self.non_finite, starts, axis=-1, dtype=np.int64, out=non_finite)
+        return Extremes(self.pick.reduceat(self.values, starts, axis=-1), non_finite, self.pick)
+
+    @classmethod
+    def merge(cls, parts: Sequence["Extremes"], starts: Integers) -> "Extremes":
+        """Each part by itself, so that nothing as long as all frames is copied; then the buckets that parts share."""
+        merged, begins, end = [], [], 0
+        for part in parts:
+            first, end = end, end + part.values.shape[-1]
+            own = np.union1d([first], starts[np.searchsorted(starts, first) : np.searchsorted(starts, end)])
+            merged.append(part.regroup(own - first))
+            begins.append(own)
+        values = np.concatenate([part.values for part in merged], axis=-1)
+        non_finite = np.concatenate([part.non_finite for part in merged], axis=-1)
+        return cls(values, non_finite, merged[0].pick).regroup(np.searchsorted(np.concatenate(begins), starts))
+
+
+@dataclass(frozen=True, slots=True)
 class Downsampled:
     """Several metrics over the same buckets of ``size`` frames; ``step`` int64[b] is the first step of each."""
 
     size: int
     step: Integers
     series: dict[str, Buckets]
+
+
+def _rows(values: Array, places: Integers) -> Array:
+    found = np.full((len(places), *values.shape[1:]), np.nan if values.dtype.kind == "f" else 0, values.dtype)
+    there = places >= 0
+    found[there] = values[places[there]]
+    return found
 
 
 def bucket_size(frames: int, points: int) -> int:

@@ -16,7 +16,7 @@ from gradvitals_service.database import begin_snapshot
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import Span, Steps, asked_of, cut_overlaps
-from gradvitals_service.series.codec import Array, Columns, CorruptChunkError, decode_columns, decode_layers
+from gradvitals_service.series.codec import Array, Columns, CorruptChunkError, decode_columns, decode_some_layers
 from gradvitals_service.series.metrics import columns_for, metric_column
 from gradvitals_service.series.queries import Line, StoredColumns, StoredSegment
 from gradvitals_service.series.ranges import Metrics, RemovedError, gap
@@ -115,8 +115,10 @@ class _Reader:
             if stored.layer_columns == b"":
                 raise RemovedError
             blob = stored.layer_columns or b""
-            norms, _, _ = decode_layers(blob, len(columns["step"]), self._counts[stored.layout_id])
-            layers = {name: norms[:, place] for name, place in places.items()}
+            norms = decode_some_layers(
+                blob, len(columns["step"]), self._counts[stored.layout_id], list(places.values())
+            )
+            layers = dict(zip(places, norms, strict=True))
         return self._cut(columns, layers, steps)
 
     def of_segment(self, stored: StoredSegment, steps: Steps) -> dict[str, Any]:

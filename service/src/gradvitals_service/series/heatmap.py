@@ -1,8 +1,10 @@
 """Answer a heat map: the norm of every layer over steps, in buckets that keep every spike."""
 
-from collections.abc import Iterable
-from typing import Any, Literal
-from uuid import UUID
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any, Generic, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +12,39 @@ from sqlalchemy.orm import Session
 
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import cut_overlaps
-from gradvitals_service.series.codec import CorruptChunkError, decode_columns, decode_layers
-from gradvitals_service.series.downsample import Buckets
+from gradvitals_service.series.codec import Array, CorruptChunkError, decode_columns, decode_layers
+from gradvitals_service.series.downsample import Buckets, Extremes
 from gradvitals_service.series.queries import Line, StoredBuckets, StoredColumns, StoredSegment
-from gradvitals_service.series.ranges import Part, RemovedError
+from gradvitals_service.series.ranges import K, Part, RemovedError
 from gradvitals_service.series.reading import StepRange, as_json, gaps_shown, read_spans
-from gradvitals_service.series.rollup import Extent, decode_layer_buckets, decode_metrics
+from gradvitals_service.series.rollup import Extent, decode_layer_buckets, decode_layer_extremes, decode_metrics
 from gradvitals_service.series.segments import decode_column, layer_column
 
 Statistic = Literal["max", "mean", "min"]
 _ALL = "layers"
+# By the power of ten of a float32, from -45 to 38: the factor that leaves four digits before the point.
+_SCALES = 10.0 ** (3.0 - np.r_[0:39, -45:0])
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping(Generic[K]):
+    """What is kept of the norms for one statistic, no more than it takes: how it is made, and what is shown of it."""
+
+    of_frames: Callable[[Array], K]
+    of_rollup: Callable[[bytes, Extent, int], K]
+    shown: Callable[[K], Array]
+
+
+def _keeping_extremes(pick: np.ufunc) -> Keeping[Extremes]:
+    of_frames, of_rollup = partial(Extremes.of_frames, pick=pick), partial(decode_layer_extremes, pick=pick)
+    return Keeping(of_frames, of_rollup, attrgetter("values"))
+
+
+_KEEPING: dict[Statistic, Keeping[Any]] = {
+    "max": _keeping_extremes(np.fmax),
+    "mean": Keeping(Buckets.of_frames, decode_layer_buckets, attrgetter("mean")),
+    "min": _keeping_extremes(np.fmin),
+}
 
 
 def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int, asked: StepRange) -> dict[str, Any]:
@@ -27,11 +52,10 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
     reaches = queries.reaches(session, line)
     spans = cut_overlaps(reaches)
     newest = queries.newest_layout(session, line, spans[-1]) if spans else None
-    layers = Layers(session, line.run_id, newest)
-    size, part, damaged = read_spans(session, line, spans, layers, [_ALL], points, asked)
-    buckets = part.metrics[_ALL]
-    shape = (len(layers.names), len(part.extent))  # also where there are no buckets
-    values = {"max": buckets.maximum, "mean": buckets.mean, "min": buckets.minimum}[statistic].reshape(shape)
+    keeping = _KEEPING[statistic]
+    layers = Layers(queries.layer_names(session, line.run_id), newest, keeping)
+    size, part, damaged = read_spans(session, line, spans, layers, points, asked)
+    kept = part.metrics[_ALL]
     return {
         "run_id": line.run_id,
         "monitor": line.monitor,
@@ -41,17 +65,18 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
         "step": as_json(part.extent.first_step),
         "layers": layers.names,
         "statistic": statistic,
-        "values": as_json(_shortened(values)),
-        "non_finite": as_json(_sparse(buckets.non_finite.reshape(shape))),
+        "values": as_json(_shortened(keeping.shown(kept))),
+        "non_finite": as_json(_sparse(kept.non_finite)),
         "gaps": gaps_shown(session, line, reaches, spans, asked) + damaged,
     }
 
 
 def _shortened(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Four digits are more than a colour shows; the rest would be most of the answer's bytes."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore"):
         magnitude = np.floor(np.log10(np.abs(values.astype(np.float64))))
-    scale = 10.0 ** (3 - np.nan_to_num(magnitude, neginf=0.0))
+    magnitude[~np.isfinite(magnitude)] = 0
+    scale: NDArray[np.float64] = _SCALES[magnitude.astype(np.int64)]
     return np.round(values * scale) / scale
 
 
@@ -61,15 +86,16 @@ def _sparse(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([layer, bucket, counts[layer, bucket].astype(np.int64)], axis=1)
 
 
-class Layers:
+class Layers(Generic[K]):
     """The layers of one layout as a source; those of others are matched by name, and absent where there is none."""
 
     layers = True
 
-    def __init__(self, session: Session, run_id: UUID, layout_id: str | None) -> None:
+    def __init__(self, names: Mapping[str, list[str]], layout_id: str | None, keeping: Keeping[K]) -> None:
+        self._names = names
         self._layout_id = layout_id
-        self._names = queries.layer_names(session, run_id)
-        self.names = [] if layout_id is None else self._names[layout_id]
+        self._keeping = keeping
+        self.names = [] if layout_id is None else names[layout_id]
 
     @property
     def segment_columns(self) -> Iterable[str]:
@@ -77,21 +103,25 @@ class Layers:
         most = max((len(names) for names in self._names.values()), default=0)
         return ["step", *map(layer_column, range(most))]
 
-    def of_buckets(self, stored: StoredBuckets) -> Part:
+    def of_nothing(self) -> Part[K]:
+        """The layers at no frames."""
+        return Part(Extent.none(), {_ALL: self._keeping.of_frames(np.empty((len(self.names), 0), np.float32))})
+
+    def of_buckets(self, stored: StoredBuckets) -> Part[K]:
         """The layers of rolled-up frames."""
         extent, _ = decode_metrics(stored.columns, ())
         count = len(self._names[stored.layout_id])
-        return self._part(extent, stored.layout_id, decode_layer_buckets(stored.layer_columns or b"", extent, count))
+        return self._part(extent, stored.layout_id, self._keeping.of_rollup(stored.layer_columns or b"", extent, count))
 
-    def of_chunk(self, stored: StoredColumns) -> Part:
+    def of_chunk(self, stored: StoredColumns) -> Part[K]:
         """The layers at each frame of a chunk."""
         step = decode_columns(stored.columns, ())["step"]
         if stored.layer_columns == b"":
             raise RemovedError
         norms, _, _ = decode_layers(stored.layer_columns or b"", len(step), len(self._names[stored.layout_id]))
-        return self._part(Extent.of_frames(step), stored.layout_id, Buckets.of_frames(norms.T))
+        return self._part(Extent.of_frames(step), stored.layout_id, self._keeping.of_frames(norms.T))
 
-    def of_segment(self, stored: StoredSegment) -> Part:
+    def of_segment(self, stored: StoredSegment) -> Part[K]:
         """The layers at each frame of a segment."""
         if not stored.has_layers:
             raise RemovedError
@@ -102,21 +132,14 @@ class Layers:
                 norms[place] = decode_column(stored.data[layer_column(place)])[0]
         except (KeyError, ValueError) as error:
             raise CorruptChunkError(f"a segment has lost a column: {error}") from error
-        return self._part(Extent.of_frames(step), stored.layout_id, Buckets.of_frames(norms))
+        return self._part(Extent.of_frames(step), stored.layout_id, self._keeping.of_frames(norms))
 
-    def _part(self, extent: Extent, layout_id: str, buckets: Buckets) -> Part:
+    def _part(self, extent: Extent, layout_id: str, kept: K) -> Part[K]:
         if layout_id != self._layout_id:
-            buckets = self._matched(buckets, self._names[layout_id], len(extent))
-        return Part(extent, {_ALL: buckets})
+            kept = self._matched(kept, self._names[layout_id])
+        return Part(extent, {_ALL: kept})
 
-    def _matched(self, buckets: Buckets, names: list[str], count: int) -> Buckets:
+    def _matched(self, kept: K, names: list[str]) -> K:
         """The rows of the layers that the newest layout has, in its order."""
         places = {name: place for place, name in enumerate(names)}
-        own = [place for place, name in enumerate(self.names) if name in places]
-        theirs = [places[self.names[place]] for place in own]
-        shape = (len(self.names), count)
-        nothing = np.full(shape, np.nan, np.float32)
-        matched = Buckets(nothing, nothing.copy(), nothing.copy(), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-        for name in ("minimum", "maximum", "mean", "finite", "non_finite"):
-            getattr(matched, name)[own] = getattr(buckets, name)[theirs]
-        return matched
+        return kept.rows(np.array([places.get(name, -1) for name in self.names], np.int64))

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.models import Gap, Stream
-from gradvitals_service.runs.layouts import unpack_layers
+from gradvitals_service.runs.layouts import unpack_names
 from gradvitals_service.runs.models import Attempt, Layout, Run
 from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.series.attempts import Reach, Span, Steps
@@ -211,9 +211,7 @@ def layout_of(session: Session, run_id: UUID, layout_id: str) -> bytes:
 def layer_names(session: Session, run_id: UUID) -> dict[str, list[str]]:
     """The names of the layers of each layout of a run."""
     statement = select(Layout.layout_id, Layout.layers).where(Layout.run_id == run_id)
-    return {
-        layout_id: [layer.name for layer in unpack_layers(packed)] for layout_id, packed in session.execute(statement)
-    }
+    return {layout_id: unpack_names(packed) for layout_id, packed in session.execute(statement)}
 
 
 def newest_layout(session: Session, line: Line, span: Span) -> str | None:

@@ -4,9 +4,9 @@ Frame by frame are the edges of the range, what is not compacted yet, and all of
 a disk has spoiled is told and left out; where it is buckets, the frames below them are read instead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import structlog
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import Span, Steps
 from gradvitals_service.series.codec import COLUMN_TYPES, Array, Columns, CorruptChunkError, decode_columns, scalar_key
-from gradvitals_service.series.downsample import Buckets
+from gradvitals_service.series.downsample import Buckets, Integers, Kept
 from gradvitals_service.series.metrics import FRAME_METRICS, columns_for, metric_column, scalar_name
 from gradvitals_service.series.queries import Line, StoredBuckets, StoredColumns, StoredSegment
 from gradvitals_service.series.rollup import LEVELS, Extent, decode_metrics
@@ -24,19 +24,21 @@ from gradvitals_service.series.segments import decode_column, scalar_column
 
 log = structlog.get_logger()
 
+K = TypeVar("K", bound=Kept)
+
 
 class RemovedError(Exception):
     """The layers are gone because the project keeps them only for so long; no fault, and told as such."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(Generic[K]):
     """Consecutive buckets; frames that were read one by one are buckets of one."""
 
     extent: Extent
-    metrics: dict[str, Buckets]
+    metrics: dict[str, K]
 
-    def within(self, steps: Steps) -> "Part":
+    def within(self, steps: Steps) -> "Part[K]":
         """The buckets that lie in some steps altogether."""
         inside = steps.holds(self.extent.first_step, self.extent.last_step)
         if inside.all():
@@ -45,23 +47,25 @@ class Part:
 
 
 @dataclass(slots=True)
-class Found:
+class Found(Generic[K]):
     """What was read, and what could not be."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Part[K]] = field(default_factory=list)
     damaged: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Source(Protocol):
+class Source(Protocol[K]):
     """What is wanted of frames: some metrics, or the layers. Each method may raise CorruptChunkError."""
 
     layers: bool
 
-    def of_buckets(self, stored: StoredBuckets) -> Part: ...
+    def of_nothing(self) -> Part[K]: ...
 
-    def of_chunk(self, stored: StoredColumns) -> Part: ...
+    def of_buckets(self, stored: StoredBuckets) -> Part[K]: ...
 
-    def of_segment(self, stored: StoredSegment) -> Part: ...
+    def of_chunk(self, stored: StoredColumns) -> Part[K]: ...
+
+    def of_segment(self, stored: StoredSegment) -> Part[K]: ...
 
     @property
     def segment_columns(self) -> Iterable[str]: ...
@@ -81,18 +85,22 @@ class Metrics:
         """Which columns of a segment they are made of."""
         return {"step", *(self._stored_name(key) for key in self._columns)}
 
-    def of_buckets(self, stored: StoredBuckets) -> Part:
+    def of_nothing(self) -> Part[Buckets]:
+        """The metrics of no frames."""
+        return Part(Extent.none(), {name: Buckets.absent(0) for name in self._metrics})
+
+    def of_buckets(self, stored: StoredBuckets) -> Part[Buckets]:
         """The metrics of rolled-up frames."""
         keys = {name: name if name in FRAME_METRICS else scalar_key(name) for name in self._metrics}
         extent, found = decode_metrics(stored.columns, set(keys.values()))
         absent = Buckets.absent(len(extent))
         return Part(extent, {name: found.get(key, absent) for name, key in keys.items()})
 
-    def of_chunk(self, stored: StoredColumns) -> Part:
+    def of_chunk(self, stored: StoredColumns) -> Part[Buckets]:
         """The metrics at each frame of a chunk."""
         return self._frames(decode_columns(stored.columns, self._columns))
 
-    def of_segment(self, stored: StoredSegment) -> Part:
+    def of_segment(self, stored: StoredSegment) -> Part[Buckets]:
         """The metrics at each frame of a segment."""
         return self._frames(self.columns_of(stored, stored.data))
 
@@ -121,7 +129,7 @@ class Metrics:
     def _stored_name(self, key: str) -> str:
         return key if key in COLUMN_TYPES else scalar_column(scalar_name(key))
 
-    def _frames(self, columns: Columns) -> Part:
+    def _frames(self, columns: Columns) -> Part[Buckets]:
         metrics = {}
         for name in self._metrics:
             column = metric_column(columns, name)
@@ -135,9 +143,11 @@ def choose_level(frames: int, points: int) -> int | None:
     return max(fitting, default=None)
 
 
-def read_range(session: Session, line: Line, span: Span, steps: Steps, source: Source, level: int | None) -> Found:
+def read_range(
+    session: Session, line: Line, span: Span, steps: Steps, source: Source[K], level: int | None
+) -> Found[K]:
     """The steps asked for, in order."""
-    found = Found()
+    found: Found[K] = Found()
     between = [steps]
     if level is not None:
         between = _read_buckets(session, line, span, steps, source, level, found)
@@ -151,7 +161,7 @@ def read_range(session: Session, line: Line, span: Span, steps: Steps, source: S
 
 
 def _read_buckets(
-    session: Session, line: Line, span: Span, steps: Steps, source: Source, level: int, found: Found
+    session: Session, line: Line, span: Span, steps: Steps, source: Source[K], level: int, found: Found[K]
 ) -> list[Steps]:
     """Add the buckets that lie in the range; gives the steps whose frames must be read instead."""
     spoiled, first, end = [], None, steps.first
@@ -178,7 +188,7 @@ def _earlier(end: int, other: int | None) -> int:
     return end if other is None else min(end, other)
 
 
-def _read(found: Found, line: Line, stored: Any, decode: Any, steps: Steps) -> None:
+def _read(found: Found[K], line: Line, stored: Any, decode: Any, steps: Steps) -> None:
     """Add the frames of one chunk or segment, or tell that they are spoiled."""
     try:
         found.parts.append(decode(stored).within(steps))
@@ -194,12 +204,11 @@ def gap(first_step: int | None, last_step: int | None, n: int, reason: str) -> d
     return {"first_step": first_step, "last_step": last_step, "n": n, "reason": reason}
 
 
-def joined(parts: Iterator[Part] | Sequence[Part], names: Sequence[str]) -> Part:
-    """One after the other; without any, no buckets."""
-    every = list(parts)
-    if not every:
-        return Part(Extent.none(), {name: Buckets.absent(0) for name in names})
-    return Part(
-        Extent.join([part.extent for part in every]),
-        {name: Buckets.join([part.metrics[name] for part in every]) for name in names},
-    )
+def merged(parts: Sequence[Part[K]], starts: Integers) -> Part[K]:
+    """One after the other, in fewer buckets, of which each begins at one of ``starts``."""
+    extent = Extent.join([part.extent for part in parts])
+    metrics = {
+        name: type(first).merge([part.metrics[name] for part in parts], starts)
+        for name, first in parts[0].metrics.items()
+    }
+    return Part(extent.regroup(starts), metrics)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 from sqlalchemy.orm import Session
 
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import Reach, Span, asked_of, cut_overlaps
 from gradvitals_service.series.downsample import Array, Buckets, bucket_size, bucket_starts
 from gradvitals_service.series.queries import Line
-from gradvitals_service.series.ranges import Found, Metrics, Part, Source, choose_level, gap, joined, read_range
+from gradvitals_service.series.ranges import Found, K, Metrics, Part, Source, choose_level, gap, merged, read_range
 
 StepRange = tuple[int | None, int | None]  # both ends included, None = without a bound
 
@@ -22,7 +23,7 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
     """Some metrics over the steps asked for, in at most ``points`` buckets."""
     reaches = queries.reaches(session, line)
     spans = cut_overlaps(reaches)
-    size, part, damaged = read_spans(session, line, spans, Metrics(metrics), metrics, points, asked)
+    size, part, damaged = read_spans(session, line, spans, Metrics(metrics), points, asked)
     return {
         "run_id": line.run_id,
         "monitor": line.monitor,
@@ -38,30 +39,22 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
 
 
 def read_spans(
-    session: Session,
-    line: Line,
-    spans: Sequence[Span],
-    source: Source,
-    names: Sequence[str],
-    points: int,
-    asked: StepRange,
-) -> tuple[int, Part, list[dict[str, Any]]]:
+    session: Session, line: Line, spans: Sequence[Span], source: Source[K], points: int, asked: StepRange
+) -> tuple[int, Part[K], list[dict[str, Any]]]:
     """The frames a bucket, at most ``points`` buckets of all attempts, and what could not be read."""
     wanted = [(span, asked_of(span, *asked)) for span in spans]
     frames = sum(queries.count_frames(session, line, span, steps) for span, steps in wanted)
     level = choose_level(frames, points)
-    found = Found()
+    found: Found[K] = Found()
     for span, steps in wanted:
         read = read_range(session, line, span, steps, source, level)
         found.parts += read.parts
         found.damaged += read.damaged
-    part = joined(found.parts, names)
-    size = max(bucket_size(int(part.extent.frames.sum()), points), level or 1)
-    starts = bucket_starts(part.extent.frames, size)
-    if not len(starts):
-        return 1, part, found.damaged
-    metrics = {name: values.regroup(starts) for name, values in part.metrics.items()}
-    return size, Part(part.extent.regroup(starts), metrics), found.damaged
+    if not found.parts:
+        return 1, source.of_nothing(), found.damaged
+    frames_each = np.concatenate([part.extent.frames for part in found.parts])
+    size = max(bucket_size(int(frames_each.sum()), points), level or 1)
+    return size, merged(found.parts, bucket_starts(frames_each, size)), found.damaged
 
 
 def gaps_shown(

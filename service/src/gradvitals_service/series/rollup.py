@@ -22,8 +22,9 @@ from gradvitals_service.series.codec import (
     scalar_key,
     shuffle,
     unshuffle,
+    unshuffle_each,
 )
-from gradvitals_service.series.downsample import Array, Buckets, Integers, bucket_starts
+from gradvitals_service.series.downsample import Array, Buckets, Extremes, Integers, bucket_starts
 from gradvitals_service.series.metrics import FRAME_METRICS, metric_column
 
 LEVELS = (64, 1024, 16_384)
@@ -184,18 +185,19 @@ def decode_metrics(blob: bytes, wanted: Collection[str] | None = None) -> tuple[
     header, body = _open(blob)
     count, position = header.buckets, 0
 
-    def take(kind: str) -> NDArray[Any]:
+    def take(kind: str, columns: int) -> Sequence[NDArray[Any]]:
         nonlocal position
-        end = position + np.dtype(kind).itemsize * count
-        values, position = unshuffle(body[position:end], kind), end
+        end = position + np.dtype(kind).itemsize * columns * count
+        values, position = unshuffle_each(body[position:end], kind, columns), end
         return values
 
-    extent = Extent(take("<i8"), take("<i8"), take(_COUNT).astype(np.int64))
+    (first_step, last_step), (frames,) = take("<i8", 2), take(_COUNT, 1)
+    extent = Extent(first_step, last_step, frames.astype(np.int64))
     metrics = {}
     size = count * sum(np.dtype(kind).itemsize for _, kind in _SCALAR_STATISTICS)
     for name in header.metrics:
         if wanted is None or name in wanted:
-            metrics[name] = Buckets(*(take(kind) for _, kind in _SCALAR_STATISTICS))
+            metrics[name] = Buckets(*take("<f8", 3), *take(_COUNT, 2))  # as _SCALAR_STATISTICS says
         else:
             position += size
     if position != len(body):
@@ -205,17 +207,31 @@ def decode_metrics(blob: bytes, wanted: Collection[str] | None = None) -> tuple[
 
 def decode_layer_buckets(blob: bytes, extent: Extent, layer_count: int) -> Buckets:
     """Read the layers [L, b] back."""
+    minimum, maximum, mean, non_finite = _layer_statistics(
+        blob, extent, layer_count, [name for name, _ in _LAYER_STATISTICS]
+    )
+    return Buckets(minimum, maximum, mean, extent.frames - non_finite, non_finite)
+
+
+def decode_layer_extremes(blob: bytes, extent: Extent, layer_count: int, pick: np.ufunc) -> Extremes:
+    """Read back only the largest norms of the layers [L, b], or only the smallest."""
+    name = "maximum" if pick is np.fmax else "minimum"
+    values, non_finite = _layer_statistics(blob, extent, layer_count, [name, "non_finite"])
+    return Extremes(values, non_finite, pick)
+
+
+def _layer_statistics(blob: bytes, extent: Extent, layer_count: int, wanted: Collection[str]) -> list[NDArray[Any]]:
     header, body = _open(blob)
     values = layer_count * header.buckets
     if header.buckets != len(extent) or len(body) != values * 14:
         raise CorruptChunkError(f"a rollup's layers are not those of {len(extent)} buckets and {layer_count} layers")
     position, read = 0, []
-    for _, kind in _LAYER_STATISTICS:
+    for name, kind in _LAYER_STATISTICS:
         end = position + np.dtype(kind).itemsize * values
-        read.append(unshuffle(body[position:end], kind).reshape(layer_count, header.buckets))
+        if name in wanted:
+            read.append(unshuffle(body[position:end], kind).reshape(layer_count, header.buckets))
         position = end
-    minimum, maximum, mean, non_finite = read
-    return Buckets(minimum, maximum, mean, extent.frames - non_finite, non_finite)
+    return read
 
 
 def _open(blob: bytes) -> tuple[_Header, memoryview]:

@@ -348,7 +348,8 @@ export interface paths {
          * Read Readiness
          * @description The database answers and is at this version's schema, and the writer gets through to it.
          *
-         *     Where its last transaction failed, as on a full disk, it is tried here whether that is over.
+         *     Unless the writer has just written, that is tried here: a full disk is told before a client finds it, and that there
+         *     is room again without one.
          */
         get: operations["read_readiness_readyz_get"];
         put?: never;
