@@ -108,7 +108,8 @@ def _add_guards(app: FastAPI, settings: Settings) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    """The page comes last, since it answers for every path that nobody else does."""
+    """In order: what comes most often is looked for first, and the page answers for every path that nobody else does."""
+    app.include_router(ingest_routes.router)
     app.include_router(probes.router)
     app.include_router(auth_routes.router)
     app.include_router(auth_routes.pages)
@@ -116,7 +117,6 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(run_routes.reading)
     app.include_router(checkpoint_routes.declaring)
     app.include_router(checkpoint_routes.reading)
-    app.include_router(ingest_routes.router)
     app.include_router(dashboard_routes.router)
     app.include_router(series_routes.router)
     app.include_router(health_routes.router)

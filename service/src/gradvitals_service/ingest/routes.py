@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from gradvitals_service.auth.scopes import require_ingest
 from gradvitals_service.bodies import MOST_BYTES_AT_ONCE, read_json, require_content_type
+from gradvitals_service.ingest.direct import DirectRoute
 from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
 from gradvitals_service.ingest.json_frames import to_chunk
 from gradvitals_service.ingest.schemas import FramesIn, FramesTaken
@@ -24,7 +25,9 @@ from gradvitals_service.projects.queries import project_for
 from gradvitals_service.series.codec import encode_columns
 from gradvitals_service.wirejson import WireJSONResponse
 
-router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)])
+router = APIRouter(
+    prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)], route_class=DirectRoute
+)
 
 
 @router.post("/chunks", response_model=FramesTaken)
