@@ -108,7 +108,7 @@ def _add_guards(app: FastAPI, settings: Settings) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    """In order: what comes most often is looked for first, and the page answers for every path that nobody else does."""
+    """What comes most often is looked for first; the page, which answers for every path that nobody else does, last."""
     app.include_router(ingest_routes.router)
     app.include_router(probes.router)
     app.include_router(auth_routes.router)
