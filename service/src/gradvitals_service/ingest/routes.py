@@ -18,6 +18,7 @@ from gradvitals_service.bodies import MOST_BYTES_AT_ONCE, read_json, require_con
 from gradvitals_service.ingest.direct import DirectRoute
 from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
 from gradvitals_service.ingest.json_frames import to_chunk
+from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.ingest.schemas import FramesIn, FramesTaken
 from gradvitals_service.ingest.wire import CONTENT_TYPE, WIRE_VERSIONS, Chunk, decode_chunk
 from gradvitals_service.ingest.writer import Item
@@ -40,7 +41,8 @@ async def receive_chunk(run_id: UUID, request: Request) -> Response:
     else:
         chunk, encoded = _decode_and_encode(body)
     work = partial(take_chunk, run_id=run_id, chunk=chunk, encoded=encoded)
-    return await _write(request, Item(run_id, work, len(body), plain=True))
+    stream = StreamKey(run_id, chunk.attempt_id, chunk.monitor), chunk.layout_id
+    return await _write(request, Item(run_id, work, len(body), plain=True, stream=stream))
 
 
 @router.post("/frames", response_model=FramesTaken)
