@@ -21,6 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 BUSY_TIMEOUT_SECONDS = 30.0
+PAGE_BYTES = 8192
 READ_CONNECTIONS = 40  # as many as there are threads for requests
 POOL_TIMEOUT_SECONDS = 5.0  # a read that waits longer for a connection is told to come again
 
@@ -135,9 +136,12 @@ def make_engine(database_url: str) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """FULL, not NORMAL: an acknowledgement promises that a power cut loses nothing.
 
-    Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much.
+    Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much. Nearly all that is
+    stored are blobs of many pages: of twice the usual size it takes a quarter less CPU time to write them. That can be
+    chosen for a new file only.
     """
     connection.isolation_level = None  # the driver would begin too late for savepoints; we begin ourselves
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
     _use_write_ahead_log(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=OFF"):
         connection.execute(f"PRAGMA {pragma}")

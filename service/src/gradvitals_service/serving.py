@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import secrets
@@ -42,6 +43,7 @@ def serve(settings: Settings) -> None:
         app = create_app(settings)
         for line in welcome(app, settings):
             print(line, flush=True)
+        gc.freeze()  # what the start has made stays: no collection need look at it again
         with tell_clients(settings.state_dir, app.state.base_url, app.state.tokens):
             run_server(app, listener)
 
