@@ -13,7 +13,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-
 WINDOWS_AT_ONCE = 256
 """Windows that are sorted together: so many stay in the processor's cache."""
 
