@@ -1,9 +1,11 @@
 """How many values a second does the service take, and how much of its CPU time does that cost?
 
-A real service over HTTP on loopback, detection on, each acknowledgement durable: one run, fifty runs at once, and fifty
-runs of scalars only. Beside them what TensorBoard's writer and trackio's storage take of the same scalars, where
-``GRADVITALS_BENCHMARK_PEERS`` names a Python that has them; and, since the machine may be busy, a fixed piece of work
-whose CPU time tells how slow it is now. ``GRADVITALS_BENCHMARK_POSTGRESQL`` names an empty database for those rows.
+A real service over HTTP on loopback, detection on, each acknowledgement durable, and what rollups and compaction take
+afterwards counted in: one run, fifty runs at once, and fifty runs of scalars only. A client sends 256 frames a chunk at
+most while it keeps up, and joins up to 1,024 when it catches up. Beside them what TensorBoard's writer and trackio's
+storage take of the same, where ``GRADVITALS_BENCHMARK_PEERS`` names a Python that has them; and, since the machine may
+be busy, a fixed piece of work whose CPU time tells how slow it is now. ``GRADVITALS_BENCHMARK_POSTGRESQL`` names an
+empty database for those rows.
 """
 
 import argparse
@@ -23,7 +25,7 @@ SCALARS = 4  # norm, coefficient, loss and learning rate count as values; step, 
 RUNS = 50
 WARM_FRAMES = 512  # until levels are known and the detectors look far ahead
 PEERS = {
-    "TensorBoard, 50 writers": """
+    "TensorBoard, 50 writers x 4 scalars": """
 import sys, time
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -39,7 +41,18 @@ for writer in writers:
     writer.close()
 print(40_000 / (time.perf_counter() - started), 40_000 / (time.process_time() - cpu))
 """,
-    "trackio, 50 runs": """
+    "trackio, 1 run x 204 values": """
+import os, sys, time
+os.environ["TRACKIO_DIR"] = sys.argv[1]
+from trackio.sqlite_storage import SQLiteStorage
+rows = [{f"layer{k}": step * 0.5 + k for k in range(204)} for step in range(256)]
+started, cpu = time.perf_counter(), time.process_time()
+for first in range(0, 256 * 8, 256):
+    SQLiteStorage.bulk_log(project="p", run="r", metrics_list=rows, steps=list(range(first, first + 256)))
+values = 256 * 8 * 204
+print(values / (time.perf_counter() - started), values / (time.process_time() - cpu))
+""",
+    "trackio, 50 runs x 4 scalars": """
 import os, sys, time
 os.environ["TRACKIO_DIR"] = sys.argv[1]
 from trackio.sqlite_storage import SQLiteStorage
@@ -57,7 +70,7 @@ def measure(service: Service, figure: str, runs: int, layers: int, frames: int, 
     """So many runs at once, each one chunk after the other, in threads that share what the service leaves."""
     streams = [Stream(service, layers, seed) for seed in range(runs)]
     for stream in streams:
-        for _ in range(WARM_FRAMES // frames):
+        for _ in range(max(1, WARM_FRAMES // frames)):
             stream.send(stream.body(frames))
     bodies = [[stream.body(frames) for _ in range(chunks)] for stream in streams]
     waits: list[float] = []
@@ -68,27 +81,37 @@ def measure(service: Service, figure: str, runs: int, layers: int, frames: int, 
             stream.send(body)  # raises for anything but an acknowledgement
             waits.append(time.perf_counter() - sent)
 
+    service.rest()
     cpu, started = service.cpu_seconds(), time.perf_counter()
     with ThreadPoolExecutor(runs) as pool:
         list(pool.map(send, streams, bodies))
-    wall, cpu = time.perf_counter() - started, service.cpu_seconds() - cpu
+    wall = time.perf_counter() - started
+    service.rest()
+    cpu = service.cpu_seconds() - cpu
     values = runs * chunks * frames * (layers + SCALARS)
     row = row_of(figure, values / cpu, values / wall)
     return row | {"p50, ms": statistics.median(waits) * 1e3, "p99, ms": statistics.quantiles(waits, n=100)[98] * 1e3}
 
 
 def measure_on(database_url: str | None, name: str) -> list[dict[str, object]]:
-    """The three works on one database."""
-    with serving(database_url) as service:
-        return [
-            measure(service, f"{name}, 1 run x 204 values, 256 frames a chunk", 1, 200, 256, 200),
-            measure(service, f"{name}, {RUNS} runs x 204 values, 64 frames a chunk", RUNS, 200, 64, 20),
-            measure(service, f"{name}, {RUNS} runs x 4 scalars, 64 frames a chunk", RUNS, 0, 64, 20),
-        ]
+    """The three works on one database, each in small and in large chunks."""
+    works = [
+        ("1 run x 204 values", 1, 200, 256, 256),
+        ("1 run x 204 values", 1, 200, 1024, 64),
+        (f"{RUNS} runs x 204 values", RUNS, 200, 64, 16),
+        (f"{RUNS} runs x 204 values", RUNS, 200, 256, 8),
+        (f"{RUNS} runs x 4 scalars", RUNS, 0, 64, 32),
+        (f"{RUNS} runs x 4 scalars", RUNS, 0, 256, 16),
+    ]
+    rows = []
+    for work, runs, layers, frames, chunks in works:
+        with serving(database_url) as service:  # a new one for each: nothing is left over from another
+            rows.append(measure(service, f"{name}, {work}, {frames:,} frames a chunk", runs, layers, frames, chunks))
+    return rows
 
 
 def measure_peers() -> list[dict[str, object]]:
-    """The peers' own writing of fifty runs of four scalars, in the environment that was named."""
+    """The peers' own writing of the same numbers, in the environment that was named."""
     python = os.environ.get("GRADVITALS_BENCHMARK_PEERS")
     rows = []
     for figure, script in PEERS.items():
@@ -99,7 +122,7 @@ def measure_peers() -> list[dict[str, object]]:
             rows.append(row_of(f"{figure}: not installed", None, None))
         else:
             wall, cpu = map(float, done.stdout.split()[-2:])
-            rows.append(row_of(f"{figure} x 4 scalars", cpu, wall))
+            rows.append(row_of(figure, cpu, wall))
     return rows
 
 

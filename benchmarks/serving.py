@@ -24,6 +24,8 @@ import numpy as np
 from gradvitals.frames import Chunk, Frame, Layer, Layout, encode_chunk
 
 CHUNK_TYPE = "application/vnd.gradvitals.chunk+msgpack"
+QUIET_SECONDS = 3.0  # longer than the compactor rests between its rounds
+QUIET_CPU_SECONDS = 0.06
 
 
 class Service:
@@ -41,6 +43,14 @@ class Service:
         """CPU time of the service so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rest(self) -> None:
+        """Wait until nothing is left to do in the background: what was sent is rolled up and compacted."""
+        while True:
+            before = self.cpu_seconds()
+            time.sleep(QUIET_SECONDS)
+            if self.cpu_seconds() - before < QUIET_CPU_SECONDS:
+                return
 
     def memory_mebibytes(self) -> float:
         """What the service holds in memory now."""

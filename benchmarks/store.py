@@ -24,8 +24,9 @@ from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.dashboard.hub import Hub
 from gradvitals_service.database import begin_write, make_engine, make_session_factory
 from gradvitals_service.health.detectors import Detectors
+from gradvitals_service.ingest.ledger import Ledger
 from gradvitals_service.ingest.models import Stream
-from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey, insert_chunk, save_stream
+from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey
 from gradvitals_service.ingest.writer import Writer
 from gradvitals_service.projects.queries import make_project
 from gradvitals_service.runs.models import Attempt
@@ -133,13 +134,13 @@ class Store:
         steps = {"first_step": int(step[0]), "last_step": int(step[-1])}
         values = {"first": self.next_frame, "n": n, "layout_id": LAYOUT, **steps}
         now = datetime.now(UTC)
-        insert_chunk(session.connection(), self.key, values | {"columns": columns, "layer_columns": layer_columns}, now)
+        ledger = Ledger(session.connection())
+        ledger.add_chunk(self.key, values | {"columns": columns, "layer_columns": layer_columns}, now)
         self.next_frame += n
         # The detectors have seen none of it; with a state of theirs they do not ask for it when the service goes on.
         state = Snapshot(Detectors(self._layer_count, [True] * self._layer_count).to_bytes(), self.next_frame)
-        save_stream(
-            session.connection(), self.key, StreamHead(True, self.next_frame, steps["last_step"], LAYOUT), state
-        )
+        ledger.advance(self.key, StreamHead(True, self.next_frame, steps["last_step"], LAYOUT), state)
+        ledger.write()
 
     def _declare(self) -> None:
         now = datetime.now(UTC)

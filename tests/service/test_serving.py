@@ -1,6 +1,7 @@
 """The real command, in a process of its own: how it starts, what it says, how it ends, and what a kill leaves."""
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -22,6 +23,7 @@ from service import speaking
 from service_process import ServiceProcess, free_port
 
 WAIT_SECONDS = 60.0
+CHUNKED = b"POST /api/v1/runs/x/chunks HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -178,17 +180,42 @@ class TestTheStart:
                 assert redirect.value.code == 303
             assert redirect.value.headers["Set-Cookie"].startswith("gradvitals_session_")
 
-    def test_headers_without_end_are_cut_off(self, process: ServiceProcess) -> None:
+    @pytest.mark.parametrize(
+        ("begins", "goes_on"),
+        [
+            (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"X: " + b"x" * 16_000 + b"\r\n"),
+            (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"x" * 16_000),
+            (b"GET /healthz?", b"x" * 16_000),
+            (CHUNKED + b"1\r\n{\r\n0\r\n", b"X: " + b"x" * 16_000 + b"\r\n"),
+            (CHUNKED + b"1;x=", b"x" * 16_000),
+        ],
+        ids=["many headers", "one header", "path", "trailers", "a chunk's extension"],
+    )
+    def test_headers_without_end_are_cut_off(self, process: ServiceProcess, begins: bytes, goes_on: bytes) -> None:
         process.start()
-        answer = b""
+        answer, sent = b"", 0
         hangs_up = contextlib.suppress(OSError)  # perhaps while we are still sending
         with hangs_up, socket.create_connection(("127.0.0.1", process.port), WAIT_SECONDS) as connection:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-            for _ in range(64):
-                connection.sendall(b"X: " + b"x" * 16_000 + b"\r\n")
-            connection.sendall(b"\r\n")
+            connection.sendall(begins)
+            for _ in range(1024):
+                connection.sendall(goes_on)
+                sent += len(goes_on)
+            connection.sendall(b"\r\n\r\n")
             answer = connection.recv(1024)
         assert not answer.startswith(b"HTTP/1.1 2")
+        assert sent < 1023 * len(goes_on)  # nobody listened to all of it
+
+    def test_headers_and_bodies_within_their_bounds_pass(self, process: ServiceProcess) -> None:
+        process.start()
+        with socket.create_connection(("127.0.0.1", process.port), WAIT_SECONDS) as connection:
+            for _ in range(3):  # what was counted is forgotten with each request
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 12_000 + b"\r\n\r\n")
+                assert status_of_answer(connection) == 200
+            connection.sendall(CHUNKED)
+            for _ in range(100):  # sizes of chunks beside the bytes of a body
+                connection.sendall(b"400\r\n" + b" " * 1024 + b"\r\n")
+            connection.sendall(b"0\r\n\r\n")
+            assert status_of_answer(connection) == 401
 
     def test_no_token_stands_in_what_it_says(self, process: ServiceProcess) -> None:
         process.start()
@@ -196,6 +223,13 @@ class TestTheStart:
         process.stop()
         said = process.log.read_text()
         assert all(token not in said for token in process.tokens.values())
+
+
+def status_of_answer(connection: socket.socket) -> int:
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -110,7 +110,8 @@ def _add_guards(app: FastAPI, settings: Settings) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    """The page comes last, since it answers for every path that nobody else does."""
+    """What comes most often is looked for first; the page, which answers for every path that nobody else does, last."""
+    app.include_router(ingest_routes.router)
     app.include_router(probes.router)
     app.include_router(auth_routes.router)
     app.include_router(auth_routes.pages)
@@ -118,7 +119,6 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(run_routes.reading)
     app.include_router(checkpoint_routes.declaring)
     app.include_router(checkpoint_routes.reading)
-    app.include_router(ingest_routes.router)
     app.include_router(dashboard_routes.router)
     app.include_router(series_routes.router)
     app.include_router(health_routes.router)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 BUSY_TIMEOUT_SECONDS = 30.0
+PAGE_BYTES = 8192
 READ_CONNECTIONS = 40  # as many as there are threads for requests
 _INCREMENTAL = 2  # SQLite's number for a file whose pages are given back when asked
 POOL_TIMEOUT_SECONDS = 5.0  # a read that waits longer for a connection is told to come again
@@ -136,11 +137,14 @@ def make_engine(database_url: str) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """FULL, not NORMAL: an acknowledgement promises that a power cut loses nothing.
 
-    Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much. A new file is made
-    so that it can give pages back; to say so of one that is there would be a write, and wait for all others.
+    Some builds fill what is deleted with zeros, which made a compactor's swap write twice as much. Two things can be
+    chosen for a new file only; to say so of one that is there would be a write, and wait for all others. Nearly all
+    that is stored are blobs of many pages: of twice the usual size it takes a quarter less CPU time to write them. And
+    a file gives pages back where it was made to.
     """
     connection.isolation_level = None  # the driver would begin too late for savepoints; we begin ourselves
     if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     _use_write_ahead_log(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=OFF"):

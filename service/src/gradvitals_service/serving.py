@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import secrets
@@ -19,6 +20,7 @@ from gradvitals_service import migrating
 from gradvitals_service.app import create_app
 from gradvitals_service.auth.routes import login_url
 from gradvitals_service.auth.tokens import Tokens, write_private
+from gradvitals_service.bounded_http import BoundedHttp
 from gradvitals_service.database import make_engine
 from gradvitals_service.filesystems import MOUNTS, network_filesystem
 from gradvitals_service.settings import Settings
@@ -41,6 +43,7 @@ def serve(settings: Settings) -> None:
         app = create_app(settings)
         for line in welcome(app, settings):
             print(line, flush=True)
+        gc.freeze()  # what the start has made stays: no collection need look at it again
         with tell_clients(settings.state_dir, app.state.base_url, app.state.tokens):
             run_server(app, listener)
 
@@ -154,12 +157,11 @@ def run_server(app: FastAPI, listener: socket.socket) -> None:
     """Serve on the listener; Ctrl-C and SIGTERM end it in order."""
     config = uvicorn.Config(
         app,
-        http="h11",  # the parser that can bound headers
+        http=BoundedHttp,
         log_config=None,
         access_log=False,  # a line a heartbeat tells nobody anything, and login codes stand in query strings
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        h11_max_incomplete_event_size=16 * 1024,
         backlog=2048,
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has ended

@@ -17,7 +17,8 @@ from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
-from gradvitals_service.ingest.queries import Figures, Place, RunHead, StreamHead, StreamKey
+from gradvitals_service.ingest.ledger_queries import Figures, Place, RunHead
+from gradvitals_service.ingest.queries import StreamHead, StreamKey
 from gradvitals_service.ingest.schemas import FramesIn
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import Chunk
@@ -36,10 +37,10 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
 
     Mapped objects are loaded only where something has happened: a chunk of healthy frames passes without.
     """
-    connection = transaction.connection
-    run = queries.lock_run_head(connection, run_id)
+    ledger = transaction.ledger
+    run = ledger.run(run_id)
     key = StreamKey(run_id, chunk.attempt_id, chunk.monitor)
-    place = queries.read_place(connection, key, chunk.layout_id)
+    place = ledger.place(key, chunk.layout_id)
     _check_layout(place, chunk)
     head = place.head
     first = head.next_frame if chunk.first is None else chunk.first
@@ -48,7 +49,7 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
         return {"next": head.next_frame, "event_revision": run.event_revision}
     frames = chunk.frames.after(accepted.skip) if accepted.skip else chunk.frames
     block = (first + accepted.skip, frames)
-    watch, figures, revision = None, None, None
+    watch, figures = None, None
     if len(frames):
         _check_steps(head, frames)
     transaction.writing = True
@@ -57,17 +58,19 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
             watch = _watch(transaction, key, head, chunk.layout_id)
             figures = _figures(run, place, chunk.monitor, frames)
         _store(transaction, key, chunk.layout_id, block, None if accepted.skip else encoded)
-    queries.save_run(connection, run_id, figures, transaction.now)  # before the judgement, whose alerts quote it
+    ledger.see_run(run_id, figures, transaction.now)  # before the judgement, whose alerts quote it
     if watch is not None:
-        revision = _judge(transaction, key, watch, block)
+        _judge(transaction, key, run, watch, block)
     elif len(frames):
-        revision = _listen(transaction, key, frames)
+        _listen(transaction, key, run, frames)
     _advance(transaction, key, head, accepted, chunk.layout_id, frames, watch)
     if place.declared_state in FINAL_STATES and place.state != place.declared_state:  # an end that may now hold
         session = transaction.session
+        ledger.write()
         settle(session, lock_run(session, run_id), queries.get_attempt(session, key))
+        ledger.drop()  # the attempt's state is another now
     _publish(transaction, key, place.rank, frames)
-    return {"next": head.next_frame, "event_revision": run.event_revision if revision is None else revision}
+    return {"next": head.next_frame, "event_revision": run.event_revision}
 
 
 def _check_layout(place: Place, chunk: Chunk) -> None:
@@ -95,6 +98,7 @@ def _watch(transaction: Transaction, key: StreamKey, head: StreamHead, layout_id
     if remembered is not None and remembered.next_frame == head.next_frame:
         watch: Watch | None = remembered
     else:  # nothing is remembered, or another process has gone on meanwhile
+        transaction.ledger.write()  # what an earlier attempt has sent just now counts
         watch = find_watch(transaction.session, key, head, queries.get_attempt(transaction.session, key))
     if watch is None:
         return new_watch(layout_id, read_groups(transaction.session, key, layout_id))
@@ -122,18 +126,18 @@ def _store(
         "columns": columns,
         "layer_columns": layer_columns,
     }
-    queries.insert_chunk(transaction.connection, key, values, transaction.now)
+    transaction.ledger.add_chunk(key, values, transaction.now)
 
 
-def _judge(transaction: Transaction, key: StreamKey, watch: Watch, block: tuple[int, ChunkColumns]) -> int | None:
-    """Run the detectors, write their events, and put a critical one on its way to people, once.
-
-    Gives the run's revision of events, or None where nothing was told.
-    """
+def _judge(
+    transaction: Transaction, key: StreamKey, run_head: RunHead, watch: Watch, block: tuple[int, ChunkColumns]
+) -> None:
+    """Run the detectors, write their events, and put a critical one on its way to people, once."""
     updates = watch.observe(*block)
     transaction.remember(key, watch)
     if not updates:
-        return None
+        return
+    transaction.ledger.write()  # what is said of an event is read from what is stored
     session = transaction.session
     run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
     changed = record(session, run, attempt, key, updates, block=block, groups=watch.groups, now=transaction.now)
@@ -141,16 +145,17 @@ def _judge(transaction: Transaction, key: StreamKey, watch: Watch, block: tuple[
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
-    return run.event_revision
+    run_head.event_revision = run.event_revision
 
 
-def _listen(transaction: Transaction, key: StreamKey, frames: ChunkColumns) -> int | None:
+def _listen(transaction: Transaction, key: StreamKey, run_head: RunHead, frames: ChunkColumns) -> None:
     """Frames of another rank than 0 are a few around what befell it: no history to judge, and no second event."""
+    transaction.ledger.write()
     session = transaction.session
     run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
     for event in hear_of_rank(session, run, attempt, key, frames, transaction.now):
         transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
-    return run.event_revision
+    run_head.event_revision = run.event_revision
 
 
 def _as_dict(event: Event) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _advance(
     if len(frames):
         head.last_step, head.layout_id = int(frames.columns["step"][-1]), layout_id
     snapshot = watch.snapshot_if_due(transaction.now) if watch else None
-    queries.save_stream(transaction.connection, key, head, snapshot)
+    transaction.ledger.advance(key, head, snapshot)
 
 
 def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns) -> Figures | None:
@@ -186,6 +191,7 @@ def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns) -> 
     columns = frames.columns
     sparkline.started_at = started_at
     sparkline.observe(monitor, columns["step"], columns["global_norm"])
+    run.sparkline = sparkline.to_bytes()
     logged = np.flatnonzero(columns["flags"] & flags.LOSS)
     return Figures(
         last_step=int(columns["step"][-1]),
@@ -195,7 +201,7 @@ def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns) -> 
         loss=float(columns["loss"][logged[-1]]) if len(logged) else None,
         judged=int(np.isfinite(columns["clip_coefficient"]).sum()),
         clipped=int((columns["clip_coefficient"] < 1).sum()),
-        sparkline=sparkline.to_bytes(),
+        sparkline=run.sparkline,
     )
 
 

@@ -1,4 +1,4 @@
-"""Every statement about streams, chunks and gaps that taking frames needs. Core, since this is the hot path.
+"""The statements about streams, gaps and events that taking frames needs now and then; ``ledger_queries`` has the rest.
 
 The caller holds the lock of the run's row. Every statement names one run.
 """
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, insert, select
 from sqlalchemy.orm import Session
 
 from gradvitals_service.errors import NotFoundError
@@ -17,69 +17,13 @@ from gradvitals_service.health.models import Event
 from gradvitals_service.ingest.exactly_once import LostRange
 from gradvitals_service.ingest.models import Gap, Stream
 from gradvitals_service.runs.layouts import unpack_layers
-from gradvitals_service.runs.models import Attempt, Layout, Run
-from gradvitals_service.runs.queries import DELETED
+from gradvitals_service.runs.models import Attempt, Layout
 from gradvitals_service.runs.schemas import LayerDeclaration
 from gradvitals_service.series.models import Chunk as StoredChunk
 from gradvitals_service.series.models import Segment
 
-# On tables, not on mapped classes, and made once: these take and give plain values, without the mapper's work for each
-# row, and without SQLAlchemy's for each statement.
-_RUNS, _ATTEMPTS, _STREAMS, _CHUNKS, _GAPS, _LAYOUTS = (
-    cast(Table, mapped.__table__) for mapped in (Run, Attempt, Stream, StoredChunk, Gap, Layout)
-)
-_INSERT_STREAM, _INSERT_CHUNK, _INSERT_GAP = (insert(table) for table in (_STREAMS, _CHUNKS, _GAPS))
-_LOCK_RUN = (
-    select(_RUNS.c.event_revision, _RUNS.c.sparkline)
-    .where(_RUNS.c.run_id == bindparam("run"), _RUNS.c.state != DELETED)
-    .with_for_update(key_share=True)
-)
-_UPDATE_RUN = update(_RUNS).where(_RUNS.c.run_id == bindparam("run"))
-_COUNT_RUN_UP = _UPDATE_RUN.values(
-    last_seen_at=bindparam("last_seen_at"),
-    last_step=bindparam("last_step"),
-    global_norm=bindparam("global_norm"),
-    max_norm=bindparam("max_norm"),
-    already_clipped=bindparam("already_clipped"),
-    loss=func.coalesce(bindparam("loss", type_=_RUNS.c.loss.type), _RUNS.c.loss),
-    judged_frames=_RUNS.c.judged_frames + bindparam("judged"),
-    clipped_frames=_RUNS.c.clipped_frames + bindparam("clipped"),
-    sparkline=bindparam("sparkline"),
-)
-_SEE_RUN = _UPDATE_RUN.values(last_seen_at=bindparam("last_seen_at"))
-_READ_PLACE = (
-    select(
-        _ATTEMPTS.c.rank,
-        _ATTEMPTS.c.started_at,
-        _ATTEMPTS.c.declared_state,
-        _ATTEMPTS.c.state,
-        _STREAMS.c.next_frame,
-        _STREAMS.c.last_step,
-        _STREAMS.c.layout_id,
-        _LAYOUTS.c.layer_count,
-    )
-    .select_from(
-        _ATTEMPTS.outerjoin(
-            _STREAMS,
-            (_STREAMS.c.run_id == _ATTEMPTS.c.run_id)
-            & (_STREAMS.c.attempt_id == _ATTEMPTS.c.attempt_id)
-            & (_STREAMS.c.monitor == bindparam("monitor")),
-        ).outerjoin(_LAYOUTS, (_LAYOUTS.c.run_id == _ATTEMPTS.c.run_id) & (_LAYOUTS.c.layout_id == bindparam("layout")))
-    )
-    .where(_ATTEMPTS.c.run_id == bindparam("run"), _ATTEMPTS.c.attempt_id == bindparam("attempt"))
-)
-_ADVANCE_STREAM = (
-    update(_STREAMS)
-    .where(
-        _STREAMS.c.run_id == bindparam("run"),
-        _STREAMS.c.attempt_id == bindparam("attempt"),
-        _STREAMS.c.monitor == bindparam("name"),
-    )
-    .values(next_frame=bindparam("next_frame"), last_step=bindparam("last_step"), layout_id=bindparam("layout_id"))
-)
-_ADVANCE_STREAM_AND_DETECTORS = _ADVANCE_STREAM.values(
-    detector_state=bindparam("detector_state"), detector_frame=bindparam("detector_frame")
-)
+# On the table, not on the mapped class: it takes plain values.
+_INSERT_GAP = insert(cast(Table, Gap.__table__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,40 +50,6 @@ class StreamHead:
 
 
 @dataclass(frozen=True, slots=True)
-class RunHead:
-    """What taking a chunk needs of its run's row, which is ours alone until the transaction ends."""
-
-    event_revision: int
-    sparkline: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a chunk belongs: its attempt, as far as taking frames needs it, its stream, and its layout's size."""
-
-    rank: int
-    started_at: datetime
-    declared_state: str
-    state: str
-    head: StreamHead
-    layer_count: int | None  # None: the layout is not known here
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The newest figures of a run, and what its chunk adds to its counts; ``loss`` is None where none was logged."""
-
-    last_step: int
-    global_norm: float
-    max_norm: float
-    already_clipped: bool
-    loss: float | None
-    judged: int
-    clipped: int
-    sparkline: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The detectors' state when they had seen every frame below ``frame``."""
 
@@ -147,44 +57,16 @@ class Snapshot:
     frame: int
 
 
-def lock_run_head(connection: Connection, run_id: UUID) -> RunHead:
-    """Take the lock of the run's row, or 404. What else is read of the run must be read after this."""
-    row = connection.execute(_LOCK_RUN, {"run": run_id}).one_or_none()
-    if row is None:
-        raise NotFoundError(f"run {run_id} is not known here: declare it again, then send")
-    return RunHead(*row)
-
-
-def read_place(connection: Connection, key: StreamKey, layout_id: str) -> Place:
-    """The attempt of a stream, or 404, and how far the stream is."""
-    asked = {"run": key.run_id, "attempt": key.attempt_id, "monitor": key.monitor, "layout": layout_id}
-    row = connection.execute(_READ_PLACE, asked).one_or_none()
-    if row is None:
-        raise _unknown_attempt(key)
-    rank, started_at, declared_state, state, next_frame, last_step, newest_layout, layer_count = row
-    exists = next_frame is not None
-    head = StreamHead(True, next_frame, last_step, newest_layout) if exists else StreamHead(exists=False)
-    return Place(rank, started_at, declared_state, state, head, layer_count)
-
-
-def save_run(connection: Connection, run_id: UUID, figures: Figures | None, now: datetime) -> None:
-    """The run was heard of; its figures change only where these are its newest."""
-    if figures is None:
-        connection.execute(_SEE_RUN, {"run": run_id, "last_seen_at": now})
-        return
-    values = {name: getattr(figures, name) for name in Figures.__slots__}
-    connection.execute(_COUNT_RUN_UP, values | {"run": run_id, "last_seen_at": now})
-
-
 def get_attempt(session: Session, key: StreamKey) -> Attempt:
     """The attempt of a stream, or 404."""
     attempt = session.get(Attempt, (key.run_id, key.attempt_id), populate_existing=True)
     if attempt is None:
-        raise _unknown_attempt(key)
+        raise unknown_attempt(key)
     return attempt
 
 
-def _unknown_attempt(key: StreamKey) -> NotFoundError:
+def unknown_attempt(key: StreamKey) -> NotFoundError:
+    """Why an attempt cannot be used."""
     return NotFoundError(f"attempt {key.attempt_id} is not known here: declare it again, then send")
 
 
@@ -207,23 +89,6 @@ def read_snapshot(session: Session, key: StreamKey) -> Snapshot | None:
     statement = select(table.detector_state, table.detector_frame).where(*_of_stream(Stream, key))
     row = session.connection().execute(statement).one_or_none()
     return Snapshot(*row) if row and row.detector_state is not None else None
-
-
-def save_stream(connection: Connection, key: StreamKey, head: StreamHead, snapshot: Snapshot | None) -> None:
-    """Write how far the stream is now, and the state of its detectors if one is given."""
-    values: dict[str, Any] = {"next_frame": head.next_frame, "last_step": head.last_step, "layout_id": head.layout_id}
-    if snapshot is not None:
-        values |= {"detector_state": snapshot.state, "detector_frame": snapshot.frame}
-    if not head.exists:
-        connection.execute(_INSERT_STREAM, key.columns() | values)
-        return
-    statement = _ADVANCE_STREAM if snapshot is None else _ADVANCE_STREAM_AND_DETECTORS
-    connection.execute(statement, values | {"run": key.run_id, "attempt": key.attempt_id, "name": key.monitor})
-
-
-def insert_chunk(connection: Connection, key: StreamKey, values: dict[str, Any], received_at: datetime) -> None:
-    """Store the frames of one chunk."""
-    connection.execute(_INSERT_CHUNK, key.columns() | values | {"received_at": received_at})
 
 
 def insert_gaps(session: Session, key: StreamKey, lost: Sequence[LostRange]) -> None:

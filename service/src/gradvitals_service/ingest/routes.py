@@ -14,9 +14,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from gradvitals_service.auth.scopes import require_ingest
-from gradvitals_service.bodies import MOST_BYTES_AT_ONCE, read_json, require_content_type
+from gradvitals_service.bodies import read_json, require_content_type
+from gradvitals_service.ingest.direct import DirectRoute
 from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
 from gradvitals_service.ingest.json_frames import to_chunk
+from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.ingest.schemas import FramesIn, FramesTaken
 from gradvitals_service.ingest.wire import CONTENT_TYPE, WIRE_VERSIONS, Chunk, decode_chunk
 from gradvitals_service.ingest.writer import Item
@@ -24,7 +26,12 @@ from gradvitals_service.projects.queries import project_for
 from gradvitals_service.series.codec import encode_columns
 from gradvitals_service.wirejson import WireJSONResponse
 
-router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)])
+router = APIRouter(
+    prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)], route_class=DirectRoute
+)
+
+# About 1 ms of work, as much as 256 frames of 200 layers are.
+MOST_BYTES_AT_ONCE = 256 * 1024
 
 
 @router.post("/chunks", response_model=FramesTaken)
@@ -37,7 +44,8 @@ async def receive_chunk(run_id: UUID, request: Request) -> Response:
     else:
         chunk, encoded = _decode_and_encode(body)
     work = partial(take_chunk, run_id=run_id, chunk=chunk, encoded=encoded)
-    return await _write(request, Item(run_id, work, len(body), plain=True))
+    stream = StreamKey(run_id, chunk.attempt_id, chunk.monitor), chunk.layout_id
+    return await _write(request, Item(run_id, work, len(body), plain=True, stream=stream))
 
 
 @router.post("/frames", response_model=FramesTaken)

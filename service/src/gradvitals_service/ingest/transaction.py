@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.health.holders import Holders
 from gradvitals_service.health.watch import Watch
+from gradvitals_service.ingest.ledger import Ledger
 from gradvitals_service.ingest.queries import StreamKey
 
 MOST_STREAMS_REMEMBERED = 4096
@@ -47,6 +48,7 @@ class Transaction:
     def __init__(self, session: Session, memory: Memory, channels: Channels, now: datetime) -> None:
         self.session = session
         self.connection = session.connection()  # for statements that need no mapped objects
+        self.ledger = Ledger(self.connection)
         self.channels = channels
         self.now = now
         self.watches: dict[StreamKey, Watch] = {}

@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.database import begin_write, database_reason, write_nothing
 from gradvitals_service.errors import MalformedError, OverloadedError, ServiceError
+from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.ingest.transaction import Memory, Transaction
 
 MOST_QUEUED = 1024
@@ -51,13 +52,16 @@ class MessageSink(Protocol):
 class Item:
     """One piece of work on one run; ``apply`` writes through the transaction and gives the answer.
 
-    ``plain`` work checks first and then sets ``transaction.writing``: until then a refusal has nothing to undo.
+    ``plain`` work checks first and then sets ``transaction.writing``: until then a refusal has nothing to undo. It
+    keeps to the transaction's ledger, which is written for all of it at once; ``stream`` and its layout are what it
+    will look up there.
     """
 
     run_id: UUID
     apply: Callable[[Transaction], Any]
     size_bytes: int = 0
     plain: bool = False
+    stream: tuple[StreamKey, str] | None = None
     future: "Future[Any]" = field(default_factory=Future)
 
 
@@ -220,7 +224,10 @@ class _WriterThread(threading.Thread):
     def _commit(self, items: Sequence[Item], *, careful: bool) -> tuple[list[tuple[Item, Any]], Transaction]:
         with begin_write(self._session_factory) as session:
             transaction = Transaction(session, self._memory, self._channels, self._clock())
+            if not careful:
+                transaction.ledger.look_up([item.stream for item in items if item.stream])
             answers = [(item, _attempt(transaction, item, careful)) for item in items]
+            _write_gathered(transaction)
         return answers, transaction
 
     def _answer(self, answers: Sequence[tuple[Item, Any]], transaction: Transaction) -> None:
@@ -240,25 +247,42 @@ class _SpoiledError(Exception):
 def _attempt(transaction: Transaction, item: Item, careful: bool) -> Any:
     """Do one piece of work, so that a bad one leaves nothing and sinks nobody else; gives its answer, or its error."""
     transaction.discard()
+    in_savepoint = careful or not item.plain
+    if in_savepoint:
+        _write_gathered(transaction)
+        transaction.ledger.drop()
     try:
-        if item.plain and not careful:
+        if not in_savepoint:
             answer = item.apply(transaction)
             transaction.session.flush()
         else:
             with transaction.session.begin_nested():
                 answer = item.apply(transaction)
+                transaction.ledger.write()
     except DataError as error:
-        if item.plain and not careful:
+        if not in_savepoint:
             raise _SpoiledError from error
         log.warning("value_refused_by_database", run_id=str(item.run_id), reason=database_reason(error))
         return MalformedError("the database refused a value that was sent; nothing of it was stored")
     except (OperationalError, InterfaceError, InternalError):
         raise  # the connection is gone or the disk is full: the whole group has failed
     except Exception as error:
-        if item.plain and not careful and (transaction.writing or not isinstance(error, ServiceError)):
+        if not in_savepoint and (transaction.writing or not isinstance(error, ServiceError)):
             raise _SpoiledError from error
         return error  # it is handed to the request that waits for it
     finally:
         transaction.session.expunge_all()
+        if in_savepoint:  # it may have changed anything
+            transaction.ledger.drop()
     transaction.keep()
     return answer
+
+
+def _write_gathered(transaction: Transaction) -> None:
+    """Write what plain work has left in the ledger; whose part of it is refused cannot be told here."""
+    try:
+        transaction.ledger.write()
+    except (OperationalError, InterfaceError, InternalError):
+        raise
+    except Exception as error:
+        raise _SpoiledError from error

@@ -31,6 +31,7 @@ COLUMN_TYPES: dict[str, str] = {
 }
 
 _LEVEL = 3
+_FEW_VALUES = 512  # so many are shuffled in one copy; of more, each place apart takes less
 _VERSION = 1
 # What one blob may claim to hold: 4,096 frames of at most 8 MiB of layers, with room to spare.
 _MOST_BYTES = 64 * 2**20
@@ -266,6 +267,8 @@ def shuffle(values: Array, kind: str) -> bytes:
     plain = np.ascontiguousarray(values, dtype=kind).reshape(-1)
     size = plain.itemsize
     by_value = plain.view(np.uint8).reshape(-1, size)
+    if len(by_value) <= _FEW_VALUES:
+        return by_value.T.tobytes()
     by_place = np.empty((size, len(by_value)), np.uint8)
     for place in range(size):  # a third of the time that numpy takes to copy the transposed array
         by_place[place] = by_value[:, place]

@@ -5,6 +5,7 @@ holds the smallest and largest finite global norm of ``size`` frames and how man
 would be needed, neighbours are merged and the size doubles. Pure: no clock, no database.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,12 +48,13 @@ class Sparkline(msgspec.Struct, array_like=True):
             return
         if step[0] <= self.last_step:
             self._rewind(int(step[0]))
+        steps, norms = step.tolist(), global_norm.tolist()  # many short buckets: numpy's calls would cost the most
         position = 0
-        while position < len(step):
+        while position < len(steps):
             room = self._room()
-            self._append(_summarise(step[position : position + room], global_norm[position : position + room]))
+            self._append(_summarise(steps[position], norms[position : position + room]))
             position += room
-        self.last_step = int(step[-1])
+        self.last_step = steps[-1]
 
     def to_bytes(self) -> bytes:
         """What is stored beside the run."""
@@ -95,15 +97,9 @@ class Sparkline(msgspec.Struct, array_like=True):
         self.buckets = [bucket for bucket in self.buckets if bucket.step < step]
 
 
-def _summarise(step: NDArray[np.int64], global_norm: NDArray[np.floating[Any]]) -> Bucket:
-    finite = global_norm[np.isfinite(global_norm)]
-    return Bucket(
-        int(step[0]),
-        len(step),
-        float(finite.min()) if len(finite) else None,
-        float(finite.max()) if len(finite) else None,
-        len(step) - len(finite),
-    )
+def _summarise(step: int, norms: Sequence[float]) -> Bucket:
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    return Bucket(step, len(norms), min(finite, default=None), max(finite, default=None), len(norms) - len(finite))
 
 
 def _merge_pairs(buckets: Sequence[Bucket]) -> list[Bucket]:

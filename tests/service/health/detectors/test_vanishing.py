@@ -37,6 +37,11 @@ def test_all_groups_falling_while_the_loss_stands_still_is_vanishing():
     assert event.groups == (0, 1, 2)
 
 
+def test_where_no_layer_is_measured_none_is_missed():
+    norms = healthy(N, groups=0)
+    assert judge(make_frames(norms, loss=flat_loss(N))) == []
+
+
 def test_a_network_that_gets_no_gradient_at_all_is_critical_once_that_lasts():
     norms = healthy(N)
     norms[13:] = 0.0  # thrown off the map before its past was known

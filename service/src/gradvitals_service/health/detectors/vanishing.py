@@ -112,6 +112,8 @@ class VanishingDetector:
 
     def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
         """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
+        if not len(self._largest):  # no layer is measured, so none can be missed
+            return []
         told: Told = []
         disturbed = exploding | ~np.isfinite(frames.global_norm)
         losses = frames.seen_losses().tolist()
