@@ -69,7 +69,7 @@ class Run:
         self._sender = sender
         self._route = route
         self._monitors: dict[str, Monitor | Observer] = {}
-        self._coming = LoggedValues()  # what the coming step's frame will carry
+        self._coming: LoggedValues | None = None  # what the coming step's frame will carry
         self._logged_names = {LOSS}
         self._reserved: dict[str, deque[tuple[int, LoggedValues]]] = {}  # by monitor: of steps whose frames follow
         self._summary = summary or Summary()  # whoever gets the frames counts them
@@ -238,7 +238,7 @@ class Run:
 
     def reserve(self, monitor: Monitor, step: int) -> LoggedValues:
         """Give what was logged for a step whose frame follows later. Called by monitors, as ``submit`` is."""
-        logged, self._coming = self._coming, LoggedValues()
+        logged, self._coming = self._coming or LoggedValues(), None
         if self._sender is not None and not self._finished:
             self._attempt.last_step = step
             self._reserved.setdefault(monitor.name, deque()).append((step, logged))
@@ -255,8 +255,7 @@ class Run:
                 self._forget_reserved(monitor.name, frame.step)
             else:
                 self._attempt.last_step = frame.step
-                if self._coming:
-                    logged, self._coming = self._coming, LoggedValues()
+                logged, self._coming = self._coming, None
             if frame.step == self._seam_step:
                 frame.flags |= FLAG_SEAM
             if frame.non_finite and self._attempt.rank != 0 and not monitor.is_sharded:
@@ -334,7 +333,7 @@ class Run:
             except (ConfigurationError, TypeError) as error:
                 self._announcer.say_once(f"log {name}", f"run.log: {error}")
         if step is None or operator.index(step) >= self.step:
-            self._coming.merge(logged)
+            self._coming = _merged(self._coming, logged)
         elif not self._amend({name: operator.index(step) for name in self._monitors}, logged):
             self._announcer.say_once("late", f"run.log(step={step}) came too late: that step was sent or never seen")
 
@@ -428,6 +427,14 @@ class Run:
         self._sender = self._hand_over = None
         for monitor in self._monitors.values():
             monitor.stop_recording()
+
+
+def _merged(before: LoggedValues | None, logged: LoggedValues) -> LoggedValues | None:
+    """What was logged before, and now; None where that is nothing."""
+    if before is None:
+        return logged or None
+    before.merge(logged)
+    return before
 
 
 def _unsent_copy(declaration: RunDeclaration, attempt: Attempt, first_step: int) -> Run:
