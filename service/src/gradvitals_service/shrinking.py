@@ -5,7 +5,6 @@ again soon: as long as it is a small part of the file, it stays. PostgreSQL does
 """
 
 from functools import partial
-from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -14,10 +13,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from gradvitals_service.background import Chore
 from gradvitals_service.database import give_back_pages, pages_of
 from gradvitals_service.ingest.transaction import Transaction
-from gradvitals_service.ingest.writer import Item
+from gradvitals_service.ingest.writer import SECONDS_TO_WRITE, Item, Submits
 
 SECONDS_BETWEEN = 60.0
-SECONDS_TO_WRITE = 120.0
 LEAST_PAGES = 1280  # of 4 or 8 KiB: so little would be missed by nobody
 PART_KEPT = 0.1  # of the file
 PAGES_AT_ONCE = 256
@@ -25,13 +23,6 @@ PAGES_AT_ONCE = 256
 _NO_RUN = UUID(int=0)
 
 log = structlog.get_logger()
-
-
-class Submits(Protocol):
-    """The writer, as far as it is needed here."""
-
-    def submit(self, item: Item) -> Any:
-        """Queue one piece of work; gives its future."""
 
 
 class Shrinker(Chore):

@@ -3,17 +3,14 @@
 Everything here happens under the lock of the run's row, or not at all.
 """
 
-from typing import Any
 from uuid import UUID
 
 import numpy as np
 
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
-from gradvitals_service.health.models import Event
 from gradvitals_service.health.ranks import hear_of_rank
 from gradvitals_service.health.recording import record
-from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
@@ -144,7 +141,7 @@ def _judge(
     for event, became_critical in changed:
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
-        transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
+        transaction.publish_event(event)
     run_head.event_revision = run.event_revision
 
 
@@ -154,12 +151,8 @@ def _listen(transaction: Transaction, key: StreamKey, run_head: RunHead, frames:
     session = transaction.session
     run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
     for event in hear_of_rank(session, run, attempt, key, frames, transaction.now):
-        transaction.publish({"type": "event", "run_id": str(key.run_id), "event": _as_dict(event)})
+        transaction.publish_event(event)
     run_head.event_revision = run.event_revision
-
-
-def _as_dict(event: Event) -> dict[str, Any]:
-    return EventRead.model_validate(event).model_dump()
 
 
 def _advance(

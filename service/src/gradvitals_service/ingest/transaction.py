@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.health.holders import Holders
+from gradvitals_service.health.models import Event
+from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.health.watch import Watch
 from gradvitals_service.ingest.ledger import Ledger
 from gradvitals_service.ingest.queries import StreamKey
@@ -74,6 +76,11 @@ class Transaction:
     def publish(self, message: dict[str, Any]) -> None:
         """Tell the hub if all goes well."""
         self._new_messages.append(message)
+
+    def publish_event(self, event: Event) -> None:
+        """Tell the hub of an event as it is now, if all goes well."""
+        told = EventRead.model_validate(event).model_dump()
+        self.publish({"type": "event", "run_id": str(event.run_id), "event": told})
 
     def keep(self) -> None:
         """The piece of work at hand succeeded."""

@@ -35,6 +35,7 @@ MOST_QUEUED_BYTES = 256 * 2**20
 MOST_IN_GROUP = 64
 POSTGRESQL_THREADS = 4
 SECONDS_PROVEN = 2.0  # for how long a commit shows that the database can be written to
+SECONDS_TO_WRITE = 120.0  # after which work in the background gives up on its turn
 
 _NO_RUN = UUID(int=0)
 
@@ -68,6 +69,13 @@ class Item:
 def utc_now() -> datetime:
     """The service's own clock: when something arrived, never in which order."""
     return datetime.now(UTC)
+
+
+class Submits(Protocol):
+    """The writer, as far as work in the background needs it."""
+
+    def submit(self, item: Item) -> Any:
+        """Queue one piece of work; gives its future."""
 
 
 class Writer:

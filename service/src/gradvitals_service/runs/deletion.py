@@ -7,7 +7,7 @@ row goes last, and with it what little hangs on it.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import cast
 from uuid import UUID
 
 import structlog
@@ -20,24 +20,16 @@ from gradvitals_service.database import Base
 from gradvitals_service.health.models import Event
 from gradvitals_service.ingest.models import Gap
 from gradvitals_service.ingest.transaction import Transaction
-from gradvitals_service.ingest.writer import Item
+from gradvitals_service.ingest.writer import SECONDS_TO_WRITE, Item, Submits
 from gradvitals_service.runs.models import Run
 from gradvitals_service.runs.queries import DELETED, lock_run
 from gradvitals_service.series.models import Chunk, RollupRow, Segment, SegmentColumn
 
 SECONDS_BETWEEN = 5.0
-SECONDS_TO_WRITE = 120.0
 # So many rows in one transaction: some 10 MB of blobs at most, as usual chunks and columns go.
 ROWS_AT_ONCE: dict[type[Base], int] = {SegmentColumn: 200, Chunk: 64, RollupRow: 64, Segment: 500, Gap: 5000}
 
 log = structlog.get_logger()
-
-
-class Submits(Protocol):
-    """The writer, as far as it is needed here."""
-
-    def submit(self, item: Item) -> Any:
-        """Queue one piece of work; gives its future."""
 
 
 def delete_run(transaction: Transaction, run_id: UUID) -> None:

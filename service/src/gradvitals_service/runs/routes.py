@@ -109,8 +109,7 @@ def _look_for_another(transaction: Transaction, run: Run, attempt: Attempt, new:
     heard = transaction.holders.hear(run.run_id, new.rank, attempt.attempt_id, progress, ends=ends)
     if heard.pairs or heard.may_be_over:
         for event in record_two_processes(transaction.session, run, attempt, heard, transaction.now):
-            told = EventRead.model_validate(event).model_dump()
-            transaction.publish({"type": "event", "run_id": str(run.run_id), "event": told})
+            transaction.publish_event(event)
 
 
 def _take_heartbeat(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -19,7 +18,7 @@ from gradvitals_service.background import Chore
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.queries import StreamKey, layout_size
 from gradvitals_service.ingest.transaction import Transaction
-from gradvitals_service.ingest.writer import Item
+from gradvitals_service.ingest.writer import SECONDS_TO_WRITE, Item, Submits
 from gradvitals_service.runs.queries import lock_run
 from gradvitals_service.series import compaction_queries as queries
 from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, decode_chunk_columns
@@ -28,16 +27,8 @@ from gradvitals_service.series.compaction_queries import OvertakenError, Standin
 
 IDLE_SECONDS = 600.0
 SECONDS_BETWEEN = 2.0
-SECONDS_TO_WRITE = 120.0
 
 log = structlog.get_logger()
-
-
-class Submits(Protocol):
-    """The writer, as far as it is needed here."""
-
-    def submit(self, item: Item) -> Any:
-        """Queue one piece of work; gives its future."""
 
 
 @dataclass(slots=True)

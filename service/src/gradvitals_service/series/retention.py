@@ -15,12 +15,12 @@ from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.models import Stream
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.ingest.transaction import Transaction
-from gradvitals_service.ingest.writer import Item
+from gradvitals_service.ingest.writer import SECONDS_TO_WRITE, Item, Submits
 from gradvitals_service.projects.models import Project
 from gradvitals_service.runs.models import Run
 from gradvitals_service.runs.queries import lock_run
 from gradvitals_service.series.compaction_queries import Standing
-from gradvitals_service.series.compactor import SECONDS_TO_WRITE, Compactor, Submits
+from gradvitals_service.series.compactor import Compactor
 from gradvitals_service.series.models import Chunk, Segment, SegmentColumn
 
 SECONDS_BETWEEN = 3600.0
