@@ -132,14 +132,14 @@ class TestEncodeChunk:
 
 class TestFloat32Vector:
     def test_norms_are_packed_as_the_wire_has_them(self):
-        body = sent(dataclasses.replace(frame(0), layer_norms=float32_vector([3.0, 4.0])))
+        body = sent(dataclasses.replace(frame(0), layer_norms=float32_vector([3.0, 4.0], 5.0)))
         assert np.frombuffer(body["layer_norms"], "<f4").tolist() == [3.0, 4.0]
 
     @pytest.mark.parametrize(
         ("worst", "kept"), [(1.0, 1.0), (1e200, FLOAT32_MAX), (math.inf, math.inf), (math.nan, math.nan)]
     )
     def test_a_finite_norm_stays_finite_beside_whatever_else(self, worst, kept):
-        packed = float32_vector([1e39, worst]).tolist()
+        packed = float32_vector([1e39, worst], math.hypot(1e39, worst)).tolist()
         assert packed == pytest.approx([FLOAT32_MAX, kept], nan_ok=True)
 
 

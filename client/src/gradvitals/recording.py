@@ -124,7 +124,7 @@ class Recorder:
             max_norm=max_norm,
             lr=float(lr),
             layout=watched.layout,
-            layer_norms=array("f", layer_norms) if global_norm < FLOAT32_MAX else float32_vector(layer_norms),
+            layer_norms=array("f", layer_norms) if global_norm < FLOAT32_MAX else float32_vector(layer_norms, math.inf),
             param_norms=weights,
             loss_scale=float(loss_scale),
             flags=flags,
@@ -203,4 +203,4 @@ class Recorder:
 
 
 def _spread(watched: WatchedParameters, weights: list[float], norm_type: float) -> Float32Vector:
-    return float32_vector(watched.spread(weights, None, norm_type))
+    return float32_vector(watched.spread(weights, None, norm_type), math.inf)
