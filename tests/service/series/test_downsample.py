@@ -65,6 +65,10 @@ class TestDownsample:
     def test_the_mean_of_the_largest_numbers_does_not_overflow(self):
         assert only(column(1.7e308, 1.7e308), points=1).mean[0] == 1.7e308
 
+    def test_nor_where_the_rounding_of_the_shares_would(self):
+        largest = np.finfo(np.float64).max
+        assert only(column(*[largest] * 31), points=3).mean.tolist() == [largest] * 3
+
     def test_no_frames_give_no_buckets(self):
         result = downsample(np.empty(0, np.int64), {"loss": column()}, points=10)
         assert result.step.tolist() == result.series["loss"].minimum.tolist() == []

@@ -97,7 +97,8 @@ class Buckets:
         """Merge into fewer buckets, of which each begins at one of ``starts``.
 
         The mean is that of the frames, not of the buckets. Each term is divided before the sum, since the sum of finite
-        float64 values can overflow; the clip undoes the rounding that would put a mean of equal values beside them.
+        float64 values can overflow; the clip undoes the rounding that would put a mean of equal values beside them, or
+        a mean of the largest float64 at infinity.
         """
         if not len(starts):
             return self.select(slice(0, 0))
@@ -110,7 +111,9 @@ class Buckets:
         lengths = np.diff(np.append(starts, self.minimum.shape[-1]))
         weights = self.finite / np.repeat(np.maximum(finite, 1), lengths, axis=-1)
         shares = np.where(self.finite > 0, self.mean, 0.0) * weights
-        mean = np.clip(np.add.reduceat(shares, starts, axis=-1), minimum, maximum).astype(self.mean.dtype)
+        with np.errstate(over="ignore"):
+            sums = np.add.reduceat(shares, starts, axis=-1)
+        mean = np.clip(sums, minimum, maximum).astype(self.mean.dtype)
         return Buckets(minimum, maximum, mean, finite, non_finite)
 
 
