@@ -137,18 +137,17 @@ class ExplosionDetector:
         self._marked_losses.clear()
         self._watch_left = 0
 
-    def observe(self, frames: Frames) -> tuple[Told, NDArray[np.bool_]]:
+    def observe(self, frames: Frames) -> tuple[Told, list[bool]]:
         """Look at a block of frames, in order; also says of each whether the norm was exploding after it."""
-        told, exploding = [], np.zeros(len(frames), np.bool_)
+        told, exploding = [], [False] * len(frames)
         row, singly_until = 0, 0
         while row < len(frames):
-            if row >= singly_until and self._may_be_calm():
+            if row >= singly_until and len(frames) - row >= WORTHWHILE and self._may_be_calm():
                 passed = self._pass_calm(frames.rows(row, len(frames)) if row else frames)
                 if passed < WORTHWHILE:
                     singly_until = row + passed + WORTHWHILE  # to look ahead costs as much as some frames do
                 row += passed
-                if row == len(frames):
-                    break
+                continue
             update = self._observe_one(frames.view(row))
             if update is not None:
                 told.append((row, update))
@@ -168,7 +167,8 @@ class ExplosionDetector:
         excesses = np.array(logs) - levels
         raised = np.flatnonzero(excesses > RAISED)
         end = int(raised[0]) if len(raised) else len(logs)
-        rows, losses, start = positive.tolist(), frames.seen_losses()[positive].tolist(), 0
+        rows, losses, start = positive.tolist(), frames.logged_losses(), 0
+        losses = losses if len(rows) == len(losses) else [losses[row] for row in rows]
         while start < end:  # from mark to mark, since each mark moves the limit of a ramp
             stop = min(end, start + RAMP_EVERY - self._frames % RAMP_EVERY)
             ramps = self._might_ramp(levels[start:stop])

@@ -6,7 +6,7 @@ what a detector looks at where something stirs, and ``EventUpdate`` what a detec
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ FLAG_SKIPPED_STEP = 4  # docs/wire.md: the optimizer did not step
 FLAG_SEAM = 16  # docs/wire.md: first frame after a resume
 
 
-@dataclass(frozen=True, slots=True)
-class FrameView:
+class FrameView(NamedTuple):
     """One frame. A loss that was not logged, or is not finite, is NaN."""
 
     index: int
@@ -83,13 +82,14 @@ class Frames:
             param_rows=self.param_rows[weights] - start,
         )
 
-    def seen_losses(self) -> NDArray[np.float32]:
-        """The losses, with NaN for one that was not logged or is not finite."""
-        return np.where(self.has_loss & np.isfinite(self.loss), self.loss, np.float32(math.nan))
+    def logged_losses(self) -> list[float]:
+        """The losses, with NaN for one that was not logged."""
+        losses = zip(self.loss.tolist(), self.has_loss.tolist(), strict=True)
+        return [loss if logged else math.nan for loss, logged in losses]
 
     def view(self, row: int) -> FrameView:
         """One row as plain numbers."""
-        loss = float(self.loss[row]) if self.has_loss[row] and np.isfinite(self.loss[row]) else math.nan
+        loss = float(self.loss[row])
         return FrameView(
             index=self.first + row,
             step=int(self.step[row]),
@@ -97,7 +97,7 @@ class Frames:
             clip_coefficient=float(self.clip_coefficient[row]),
             max_norm=float(self.max_norm[row]),
             lr=float(self.lr[row]),
-            loss=loss,
+            loss=loss if self.has_loss[row] and math.isfinite(loss) else math.nan,
             flags=int(self.flags[row]),
             group_norms=self.group_norms[row],
         )

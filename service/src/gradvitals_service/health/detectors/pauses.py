@@ -42,7 +42,10 @@ class Pauses:
 
     def push(self, group_norms: NDArray[np.float32]) -> None:
         """Count finite frames [n, G]."""
-        self._hits += np.sum(group_norms > 0.0, axis=0, dtype=np.uint8)
+        if group_norms.min(initial=1.0) > 0.0:
+            self._hits += np.uint8(len(group_norms))
+        else:
+            self._hits += np.sum(group_norms > 0.0, axis=0, dtype=np.uint8)
 
     def any_returns(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> bool:
         """Whether a pause ends with a block like this."""

@@ -110,13 +110,14 @@ class VanishingDetector:
         """A new attempt begins: what is half-filled is dropped, the past of the groups is kept."""
         self._begin_block()
 
-    def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
+    def observe(self, frames: Frames, exploding: list[bool]) -> Told:
         """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
         if not len(self._largest):  # no layer is measured, so none can be missed
             return []
         told: Told = []
-        disturbed = exploding | ~np.isfinite(frames.global_norm)
-        losses = frames.seen_losses().tolist()
+        norms = zip(exploding, frames.global_norm.tolist(), strict=True)
+        disturbed = [explodes or not math.isfinite(norm) for explodes, norm in norms]
+        losses = frames.logged_losses()
         row, ahead = 0, len(frames)
         while row < len(frames):
             stop = min(len(frames), row + BLOCK_FRAMES - self._in_block)
@@ -136,10 +137,10 @@ class VanishingDetector:
                 told.append((row - 1, update))
         return told
 
-    def _take(self, frames: Frames, start: int, stop: int, disturbed: NDArray[np.bool_], losses: list[float]) -> None:
+    def _take(self, frames: Frames, start: int, stop: int, disturbed: list[bool], losses: list[float]) -> None:
         """Take frames into the block that is being filled, no more than fit."""
         norms = frames.group_norms[start:stop]
-        if disturbed[start:stop].any():
+        if any(disturbed[start:stop]):
             self._disturbed = True
             norms = norms[np.isfinite(frames.global_norm[start:stop])]
         if len(norms):
@@ -149,7 +150,7 @@ class VanishingDetector:
         self._in_block += stop - start
 
     def _pass_calm(
-        self, norms: NDArray[np.float32], row: int, disturbed: NDArray[np.bool_], losses: list[float], ahead: int
+        self, norms: NDArray[np.float32], row: int, disturbed: list[bool], losses: list[float], ahead: int
     ) -> int:
         """Judge the full block and up to ``ahead`` that follow it as ``_judge_block`` would, as far as all of them are
         free of news: says how many were, the full one included."""
@@ -376,7 +377,7 @@ class VanishingDetector:
         return offset
 
 
-def _undisturbed_blocks(disturbed: NDArray[np.bool_]) -> int:
+def _undisturbed_blocks(disturbed: list[bool]) -> int:
     """How many full blocks there are before the first frame that is disturbed."""
-    frames = int(np.argmax(disturbed)) if disturbed.any() else len(disturbed)
+    frames = disturbed.index(True) if True in disturbed else len(disturbed)
     return frames // BLOCK_FRAMES
