@@ -28,6 +28,8 @@ class Blocks:
 
 def make_blocks(largest: NDArray[np.float32], hits: NDArray[np.uint8], norms: NDArray[np.float32]) -> Blocks:
     """One block that is known by its ``largest`` [G] and ``hits`` [G], and those after it from ``norms`` [8 B, G]."""
+    if not len(norms):  # as in most chunks of a live run
+        return Blocks(largest[np.newaxis], hits[np.newaxis], _gets_some(largest[np.newaxis]))
     shape = (len(norms) // BLOCK_FRAMES, BLOCK_FRAMES, len(largest))
     frames = norms.reshape(shape)
     all_largest = np.zeros((shape[0] + 1, shape[2]), np.float32)
@@ -36,7 +38,11 @@ def make_blocks(largest: NDArray[np.float32], hits: NDArray[np.uint8], norms: ND
     np.fmax.reduce(frames, axis=1, out=all_largest[1:], initial=np.float32(0.0))
     if not (norms > 0.0).all():
         np.sum(frames > 0.0, axis=1, dtype=np.uint8, out=all_hits[1:])
-    return Blocks(all_largest, all_hits, (all_largest > 0.0) & (all_largest < np.inf))
+    return Blocks(all_largest, all_hits, _gets_some(all_largest))
+
+
+def _gets_some(largest: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return (largest > 0.0) & (largest < np.inf)
 
 
 def follow(
@@ -45,7 +51,7 @@ def follow(
     """The references [B + 1, G] before each block and after the last, if every block teaches every group."""
     references = np.empty((len(log_norms) + 1, len(reference)))
     references[0] = reference
-    settled = bool((known >= memory - 1.0).all())
+    settled = np.count_nonzero(known < memory - 1.0) == 0
     weight = np.full(len(known), 1.0 / memory)
     for block, log_norm in enumerate(log_norms):
         if not settled:
@@ -59,5 +65,5 @@ def follow(
 
 def steady(rows: NDArray[np.bool_]) -> int:
     """How many of the first rows are equal to the very first."""
-    different = np.flatnonzero((rows != rows[0]).any(axis=1))
-    return int(different[0]) if len(different) else len(rows)
+    different = np.flatnonzero((rows[1:] != rows[0]).any(axis=1)) if len(rows) > 1 else ()
+    return 1 + int(different[0]) if len(different) else len(rows)

@@ -98,7 +98,7 @@ APPLIED = math.log(10.0)
 """From this factor above the usual gradient on, what was applied after clipping counts as having reached the
 weights."""
 
-WORTHWHILE = 16
+WORTHWHILE = 10
 """Calm frames at once from which on looking ahead costs less than looking at each."""
 
 SHARE_TOLD = 0.1

@@ -144,7 +144,8 @@ class VanishingDetector:
             self._disturbed = True
             norms = norms[np.isfinite(frames.global_norm[start:stop])]
         if len(norms):
-            np.fmax(self._largest, np.fmax.reduce(norms, axis=0), out=self._largest)
+            for row in norms:
+                np.fmax(self._largest, row, out=self._largest)
             self._pauses.push(norms)
         self._loss.push(losses[start:stop])
         self._in_block += stop - start
@@ -159,13 +160,14 @@ class VanishingDetector:
         count = _undisturbed_blocks(disturbed[row : row + BLOCK_FRAMES * ahead])
         blocks = make_blocks(self._largest, self._pauses.hits, norms[row : row + BLOCK_FRAMES * count])
         getting = blocks.gets_some[0]
-        known = self._known >= KNOWN_BLOCKS
-        if not getting.any() or (getting & ~known).any() or (self.trainable & known & ~getting).any():
+        groups, known = np.count_nonzero(getting), self._known >= KNOWN_BLOCKS
+        # Is there a group that gets gradient and has no past, or has a past and should get some?
+        if not groups or np.count_nonzero((getting ^ known) & (getting | self.trainable)):
             return 0
         if self._pauses.any_returns(self.trainable, getting):
             return 0
         count = steady(blocks.gets_some)
-        which = slice(None) if getting.all() else getting  # a mask copies
+        which = slice(None) if groups == len(getting) else getting  # a mask copies
         log_norms = np.log(blocks.largest[:count, which], dtype=np.float64)
         references = follow(self._reference[which], self._known[which], log_norms, REFERENCE_MEMORY)
         falls = references[:-1] - log_norms
@@ -184,7 +186,7 @@ class VanishingDetector:
 
     def _something_stirs(self) -> bool:
         """Some group is more than an example of what is usual."""
-        return self.episode is not None or bool((self._dead | (self._quiet > 0) | (self._alive > 0)).any())
+        return self.episode is not None or any(map(np.count_nonzero, (self._dead, self._quiet, self._alive)))
 
     def _pass_losses(self, losses: list[float]) -> None:
         """Close the full block, and those that follow it, each undisturbed."""
@@ -195,7 +197,7 @@ class VanishingDetector:
             self._loss.close_block(disturbed=False)
 
     def _begin_block(self) -> None:
-        self._largest[:] = 0.0
+        self._largest.fill(0.0)
         self._pauses.begin_block()
         self._loss.begin_block()
         self._in_block = 0
