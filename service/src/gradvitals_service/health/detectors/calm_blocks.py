@@ -51,8 +51,8 @@ def follow(
     """The references [B + 1, G] before each block and after the last, if every block teaches every group."""
     references = np.empty((len(log_norms) + 1, len(reference)))
     references[0] = reference
-    settled = np.count_nonzero(known < memory - 1.0) == 0
-    weight = np.full(len(known), 1.0 / memory)
+    settled = np.count_nonzero(known < int(memory) - 1) == 0
+    weight: float | NDArray[np.float64] = 1.0 / memory
     for block, log_norm in enumerate(log_norms):
         if not settled:
             weight = 1.0 / np.minimum(known + (1.0 + block), memory)
@@ -65,5 +65,7 @@ def follow(
 
 def steady(rows: NDArray[np.bool_]) -> int:
     """How many of the first rows are equal to the very first."""
-    different = np.flatnonzero((rows[1:] != rows[0]).any(axis=1)) if len(rows) > 1 else ()
-    return 1 + int(different[0]) if len(different) else len(rows)
+    if len(rows) == 1:
+        return 1
+    different = np.flatnonzero((rows != rows[0]).any(axis=1))
+    return int(different[0]) if len(different) else len(rows)

@@ -49,7 +49,9 @@ class Pauses:
 
     def any_returns(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> bool:
         """Whether a pause ends with a block like this."""
-        return np.count_nonzero(self._now) > 0 and np.count_nonzero(gets_some & alive & (self._now > 0)) > 0
+        if not np.count_nonzero(self._now):
+            return False
+        return bool((gets_some & alive & (self._now > 0)).any())
 
     def pass_calm(self, hits: NDArray[np.uint8], alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
         """As ``count`` and ``learn`` for blocks [B, G] of one pattern, which end no pause, far from the start."""
