@@ -388,7 +388,7 @@ _NUMBERS = struct.Struct(f"<QI?IIdddd{HARM_FRAMES}d")
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:
     """Groups with a sizeable share of the squared norm of this frame, largest first."""
-    squares = np.square(frame.group_norms.astype(np.float64))
+    squares = np.square(np.where(np.isfinite(frame.group_norms), frame.group_norms, 0.0), dtype=np.float64)
     shares = squares / max(float(squares.sum()), 1e-300)
     order = np.argsort(-shares, kind="stable")[:MOST_GROUPS_TOLD]
     return tuple(int(group) for group in order if shares[group] >= SHARE_TOLD)

@@ -83,6 +83,13 @@ class Frames:
             param_rows=self.param_rows[weights] - start,
         )
 
+    def are_finite(self) -> list[bool]:
+        """Whether a frame's norms, the global one and those of all groups, are finite."""
+        if math.isfinite(np.vdot(self.group_norms, self.group_norms)):  # only if each of them is
+            return [math.isfinite(norm) for norm in self.global_norm.tolist()]
+        finite: list[bool] = (np.isfinite(self.global_norm) & np.isfinite(self.group_norms).all(axis=1)).tolist()
+        return finite
+
     def logged_losses(self) -> list[float]:
         """The losses, with NaN for one that was not logged."""
         losses = zip(self.loss.tolist(), self.has_loss.tolist(), strict=True)

@@ -115,13 +115,14 @@ class VanishingDetector:
         if not len(self._largest):  # no layer is measured, so none can be missed
             return []
         told: Told = []
-        norms = zip(exploding, frames.global_norm.tolist(), strict=True)
-        disturbed = [explodes or not math.isfinite(norm) for explodes, norm in norms]
+        finite = frames.are_finite()
+        disturbed = [explodes or not is_finite for explodes, is_finite in zip(exploding, finite, strict=True)]
         losses = frames.logged_losses()
         row, ahead = 0, len(frames)
         while row < len(frames):
             stop = min(len(frames), row + BLOCK_FRAMES - self._in_block)
-            self._take(frames, row, stop, disturbed, losses)
+            self._take(frames.group_norms[row:stop], finite[row:stop], losses[row:stop])
+            self._disturbed = self._disturbed or any(disturbed[row:stop])
             row = stop
             if self._in_block < BLOCK_FRAMES:
                 break
@@ -137,18 +138,16 @@ class VanishingDetector:
                 told.append((row - 1, update))
         return told
 
-    def _take(self, frames: Frames, start: int, stop: int, disturbed: list[bool], losses: list[float]) -> None:
-        """Take frames into the block that is being filled, no more than fit."""
-        norms = frames.group_norms[start:stop]
-        if any(disturbed[start:stop]):
-            self._disturbed = True
-            norms = norms[np.isfinite(frames.global_norm[start:stop])]
+    def _take(self, norms: NDArray[np.float32], finite: list[bool], losses: list[float]) -> None:
+        """Take frames into the block that is being filled, no more than fit; of those that are finite, the norms."""
+        if not all(finite):
+            norms = norms[finite]
         if len(norms):
             for row in norms:
-                np.fmax(self._largest, row, out=self._largest)
+                np.maximum(self._largest, row, out=self._largest)
             self._pauses.push(norms)
-        self._loss.push(losses[start:stop])
-        self._in_block += stop - start
+        self._loss.push(losses)
+        self._in_block += len(finite)
 
     def _pass_calm(
         self, norms: NDArray[np.float32], row: int, disturbed: list[bool], losses: list[float], ahead: int
@@ -205,7 +204,7 @@ class VanishingDetector:
 
     def _judge_block(self, frame: FrameView) -> EventUpdate | None:
         self._loss.close_block(self._disturbed)
-        gets_some = (self._largest > 0.0) & np.isfinite(self._largest)
+        gets_some = self._largest > 0.0
         if not self._disturbed:
             self._silence.count(silent=not gets_some.any())
         if not gets_some.any():
