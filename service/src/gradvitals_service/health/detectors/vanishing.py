@@ -92,6 +92,7 @@ class VanishingDetector:
         self._silence = Silence()
         self._loss = LossTrend(LOSS_MEMORY, REFERENCE_MEMORY)
         self._largest = np.zeros(group_count, np.float32)  # of the block that is being filled
+        self._newest: list[NDArray[np.float32]] = []  # norms of that block that are not in ``_largest`` yet
         self._reference = np.zeros(group_count, np.float64)  # log of the usual norm
         self._known = np.zeros(group_count, np.uint16)  # blocks in the reference, saturating
         self._quiet = np.zeros(group_count, np.uint16)  # blocks that the group was fallen, less those that it was not
@@ -126,6 +127,7 @@ class VanishingDetector:
             row = stop
             if self._in_block < BLOCK_FRAMES:
                 break
+            self._sum_up()
             passed = 0 if self._disturbed else self._pass_calm(frames.group_norms, row, disturbed, losses, ahead)
             if passed:
                 row += BLOCK_FRAMES * (passed - 1)
@@ -140,14 +142,19 @@ class VanishingDetector:
 
     def _take(self, norms: NDArray[np.float32], finite: list[bool], losses: list[float]) -> None:
         """Take frames into the block that is being filled, no more than fit; of those that are finite, the norms."""
-        if not all(finite):
-            norms = norms[finite]
-        if len(norms):
-            for row in norms:
-                np.maximum(self._largest, row, out=self._largest)
-            self._pauses.push(norms)
+        self._newest.append(norms.copy() if all(finite) else norms[finite])
         self._loss.push(losses)
         self._in_block += len(finite)
+
+    def _sum_up(self) -> None:
+        """Look at the norms that were taken: to look at all of a block at once costs little more than at one frame."""
+        if not self._newest:
+            return
+        norms = np.concatenate(self._newest)
+        self._newest.clear()
+        if len(norms):
+            np.maximum(self._largest, np.maximum.reduce(norms, axis=0), out=self._largest)
+            self._pauses.push(norms)
 
     def _pass_calm(
         self, norms: NDArray[np.float32], row: int, disturbed: list[bool], losses: list[float], ahead: int
@@ -197,6 +204,7 @@ class VanishingDetector:
 
     def _begin_block(self) -> None:
         self._largest.fill(0.0)
+        self._newest.clear()
         self._pauses.begin_block()
         self._loss.begin_block()
         self._in_block = 0
@@ -356,6 +364,7 @@ class VanishingDetector:
         )
 
     def pack(self) -> bytes:
+        self._sum_up()
         numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest, self._disturbed)
         parts = (
             self._silence.pack(),
