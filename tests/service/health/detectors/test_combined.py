@@ -163,6 +163,20 @@ def test_whatever_comes_every_number_of_the_state_stays_finite(seed, size):
         assert [name for name, number in found if not np.isfinite(number).all()] == []
 
 
+@pytest.mark.parametrize("factor", [0.05, 20.0, 1e4])
+def test_a_resume_at_another_level_raises_nothing_and_keeps_what_is_usual(factor):
+    """Steps go back, norms, loss and rate are others; the explosion after it is judged by the new level."""
+    norms, flags, lr = healthy(N), np.zeros(N, np.uint32), np.full(N, 0.1)
+    flags[300], norms[300:], lr[300:] = SEAM, norms[300:] * factor, 1.0
+    loss = flat_loss(N) + (np.arange(N) >= 300)
+    norms[450] *= 1e4
+    frames = make_frames(norms, loss=loss, flags=flags, lr=lr)
+    frames.step[300:] -= 200
+    (event,) = judge(frames)
+    assert (event.kind, event.start_frame, event.start_step) == ("explosion", 450, 250)
+    assert event.usual == pytest.approx(1.7 * factor, rel=0.3)
+
+
 def test_a_frame_that_contradicts_itself_is_no_example_of_what_is_usual():
     """Its global norm is finite and a group's is not: neither a jump nor a fall is seen in it, nor after it."""
     norms = healthy(N)
