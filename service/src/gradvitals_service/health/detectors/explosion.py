@@ -137,9 +137,9 @@ class ExplosionDetector:
         self._marked_losses.clear()
         self._watch_left = 0
 
-    def observe(self, frames: Frames) -> tuple[Told, list[bool]]:
+    def observe(self, frames: Frames) -> tuple[Told, NDArray[np.bool_]]:
         """Look at a block of frames, in order; also says of each whether the norm was exploding after it."""
-        told, exploding = [], [False] * len(frames)
+        told, exploding = [], np.zeros(len(frames), np.bool_)
         row, singly_until = 0, 0
         while row < len(frames):
             if row >= singly_until and len(frames) - row >= WORTHWHILE and self._may_be_calm():

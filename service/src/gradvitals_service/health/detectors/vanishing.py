@@ -111,13 +111,14 @@ class VanishingDetector:
         """A new attempt begins: what is half-filled is dropped, the past of the groups is kept."""
         self._begin_block()
 
-    def observe(self, frames: Frames, exploding: list[bool]) -> Told:
+    def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
         """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
         if not len(self._largest):  # no layer is measured, so none can be missed
             return []
         told: Told = []
         finite = frames.are_finite()
-        disturbed = [explodes or not is_finite for explodes, is_finite in zip(exploding, finite, strict=True)]
+        explodes = exploding.tolist()
+        disturbed = [explodes[row] or not is_finite for row, is_finite in enumerate(finite)]
         losses = frames.logged_losses()
         row, ahead = 0, len(frames)
         while row < len(frames):
