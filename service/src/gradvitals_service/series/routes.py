@@ -4,23 +4,18 @@ What needs no database is asynchronous, and what does is in one piece: a hop to 
 statement does.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, NamedTuple
-from uuid import UUID
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
 
 from gradvitals_service.auth.scopes import require_read
-from gradvitals_service.database import begin_snapshot
 from gradvitals_service.errors import MalformedError
+from gradvitals_service.series.asking import LineDep, reading
 from gradvitals_service.series.export import CONTENT_TYPE, Wanted, check_layers, export
 from gradvitals_service.series.heatmap import Statistic, read_heatmap
 from gradvitals_service.series.layers import read_layers
 from gradvitals_service.series.metrics import STANDARD_METRICS
-from gradvitals_service.series.queries import Line, choose_monitor
 from gradvitals_service.series.reading import StepRange, read_series
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
 from gradvitals_service.wirejson import WireJSONResponse
@@ -29,30 +24,6 @@ router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["series"], dependencies
 
 MOST_METRICS = 32
 Step = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-
-
-class AskedLine(NamedTuple):
-    """A run, one of its monitors or None for the usual one, and a rank."""
-
-    run_id: UUID
-    monitor: str | None
-    rank: int
-
-
-async def parse_line(
-    run_id: UUID,
-    monitor: Annotated[str | None, Query(max_length=128, description="by default `main`, or the first by name")] = None,
-    rank: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
-) -> AskedLine:
-    """Whose frames are asked for."""
-    return AskedLine(run_id, monitor, rank)
-
-
-@contextmanager
-def reading(request: Request, asked: AskedLine) -> Iterator[tuple[Session, Line]]:
-    """One state of the database, and whose frames they are in it; 404 where there is no such run or monitor."""
-    with begin_snapshot(request.app.state.session_factory) as session:
-        yield session, Line(asked.run_id, choose_monitor(session, asked.run_id, asked.monitor), asked.rank)
 
 
 async def parse_metrics(
@@ -78,7 +49,6 @@ async def parse_range(from_step: Step = None, to_step: Step = None) -> StepRange
     return from_step, to_step
 
 
-LineDep = Annotated[AskedLine, Depends(parse_line)]
 RangeDep = Annotated[StepRange, Depends(parse_range)]
 Points = Annotated[int, Query(ge=1, le=10_000, description="at most this many buckets")]
 
