@@ -34,7 +34,8 @@ OTHER_COLOUR = "#666666"
 
 _DOTS_PER_INCH = 100
 _LINE = "#222222"
-_SILENT = "#EEEEEE"  # of a layer that got no gradient
+_LIMIT = "#56B4E9"
+_SILENT = "#EEEEEE"  # of a layer whose gradient is zero, or not finite
 _COLUMNS = 1000  # of the heat map: about a pixel each
 _MOST_NAMES = 16
 _LONGEST_NAME = 22
@@ -116,7 +117,7 @@ def _draw_norm(axes: Axes, picture: Picture) -> None:
     _set_log(axes, drawn)
     if np.isfinite(picture.max_norm).any():
         limit = np.where(np.isfinite(picture.max_norm), picture.max_norm, np.nan)
-        axes.plot(picture.step, limit, color="#0072B2", linewidth=1.4, linestyle="--", label="max_norm")
+        axes.plot(picture.step, limit, color=_LIMIT, linewidth=1.8, linestyle="--", label="max_norm")
         axes.legend(loc="lower left", fontsize=10, framealpha=0.8)
     broken = picture.step[~np.isfinite(picture.global_norm)]
     if len(broken):
@@ -167,7 +168,7 @@ def _draw_layers(axes: Axes, picture: Picture) -> None:
     shown = np.ma.masked_where(~(largest > 0), largest)
     usual = shown.compressed()
     if len(usual):
-        low, high = _colour_range(usual, float(np.median(shown.max(axis=0).compressed())))
+        low, high = _colour_range(usual, shown.max(axis=0).compressed())
         ends = np.append(picture.step[starts], picture.step[-1] + 1)
         rows, scale = np.arange(len(names) + 1), LogNorm(low, high)
         image = axes.pcolormesh(ends, rows, shown, norm=scale, cmap="cividis", rasterized=True)
@@ -184,11 +185,12 @@ def _draw_layers(axes: Axes, picture: Picture) -> None:
     axes.set_yticks(np.arange(0, len(names), every) + 0.5, [_short(name) for name in names[::every]], parse_math=False)
 
 
-def _colour_range(norms: NDArray[np.float32], strongest: float) -> tuple[float, float]:
-    """Around what the strongest layer usually has, so that an explosion does not make all that was before it dark."""
+def _colour_range(norms: NDArray[np.float32], strongest: NDArray[np.float32]) -> tuple[float, float]:
+    """Around what the strongest layer has on nine of ten steps, so that an explosion does not make all else dark."""
     low, high = np.quantile(norms, (0.005, 0.995))
-    least = max(float(low), strongest / _BELOW, 1e-45)
-    return least, max(min(float(high), strongest * _ABOVE), 1.1 * least)
+    usual, often = np.quantile(strongest, (0.5, 0.9))
+    least = max(float(low), float(usual) / _BELOW, 1e-45)
+    return least, max(min(float(high), float(often) * _ABOVE), 1.1 * least)
 
 
 def _set_log(axes: Axes, drawn: NDArray[np.float64]) -> None:
