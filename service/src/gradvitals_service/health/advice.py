@@ -23,9 +23,12 @@ MOSTLY = 0.5
 """Share of clipped steps from which on the threshold has become the learning rate: the usual step is a clipped one, so
 that its norm says nothing about how the run would go without."""
 
-FALLEN = 10.0
-"""How many times smaller than over the whole run the newest norms usually are where the suggestion is too high for what
-is left of the run: an explosion begins at ten times the level."""
+NOTICEABLY = 0.95
+"""An effective learning rate below this share of the one that was set is worth a word."""
+
+FAR = 30.0
+"""How many times above the usual newest norm a suggestion is too far for what is left of the run, be it that norms have
+fallen or that they come in bursts: from there on a single norm is an explosion for the detectors, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +88,26 @@ def _why_not(history: History) -> str | None:
             f"only {healthy.measured} healthy steps are known, of {frames}; a threshold can be told from"
             f" {LEAST_HEALTHY} on"
         )
+    return _clipped_too_often(healthy, newest)
+
+
+def _clipped_too_often(healthy: NormSketch, newest: Newest) -> str | None:
+    """Whether the present threshold is part of the learning rate, by the newest steps or by all healthy ones."""
+    of_healthy = healthy.above(newest.max_norm)[0] / healthy.measured
     if newest.clip_rate > MOSTLY:
-        return (
-            f"the clip{_at(newest.max_norm)} bites on {newest.clip_rate:.0%} of the newest {newest.frames} steps, so it"
-            f" has become the learning rate: the usual step is made with {newest.effective_lr:.2g} in place of"
-            f" {newest.lr:.2g}. Another threshold would be another learning rate. Set the learning rate to what you"
-            " want of it first, and then the threshold above the norms that are usual with it"
-        )
-    return None
+        bites = f"{newest.clip_rate:.0%} of the newest {newest.frames} steps"
+    elif of_healthy > MOSTLY:
+        bites = f"{of_healthy:.0%} of the healthy steps"
+    else:
+        return None
+    lowered = newest.effective_lr < NOTICEABLY * newest.lr
+    usual = f": the usual step is made with {newest.effective_lr:.2g} in place of {newest.lr:.2g}" if lowered else ""
+    at = f" at {newest.max_norm:.6g}" if math.isfinite(newest.max_norm) else ""
+    return (
+        f"the clip{at} bites on {bites}, so it has become part of the learning rate{usual}. Another threshold would be"
+        " another learning rate. Set the learning rate to what you want of it first, and then the threshold above the"
+        " norms that are usual with it"
+    )
 
 
 def _reason(history: History, known: float, max_norm: float) -> str:
@@ -104,23 +119,27 @@ def _reason(history: History, known: float, max_norm: float) -> str:
         f" one of at most {known:.3g}. {max_norm:g} would have clipped {clipped} of them"
     )
     if history.explosions:
-        caught, all_of_them = sum(peak > max_norm for peak in history.explosions), len(history.explosions)
-        counted = f"{caught} of the {all_of_them} explosions" if all_of_them > 1 else "the one explosion"
-        reason += f", and {counted}" if caught else f", but not {counted}"
+        reason += f", {_caught(history.explosions, max_norm)}"
     newest = history.newest
     if math.isfinite(newest.max_norm):
         present = _share(healthy.above(newest.max_norm)[0], healthy.measured)
         reason += f". The present threshold of {newest.max_norm:.6g} clips {present}"
-    if newest.global_norm * FALLEN < half:
+    if max_norm > FAR * newest.global_norm > 0.0:
+        times = float(f"{max_norm / newest.global_norm:.2g}")
         reason += (
-            f". The norms have fallen since: the newest steps usually have {newest.global_norm:.2g}, so that it suits a"
-            " new run like this one rather than what is left of it"
+            f". The newest steps usually have {newest.global_norm:.2g}: a jump there of up to"
+            f" {times:,.0f} times is not clipped, so see what lower thresholds do"
         )
     return reason
 
 
-def _at(max_norm: float) -> str:
-    return f" at {max_norm:.6g}" if math.isfinite(max_norm) else ""
+def _caught(explosions: Sequence[float], max_norm: float) -> str:
+    caught, of = sum(peak > max_norm for peak in explosions), len(explosions)
+    if of == 1:
+        return "and the one explosion" if caught else "but not the one explosion"
+    if caught in (0, of):
+        return f"and all {of} explosions" if caught else f"but none of the {of} explosions"
+    return f"and {caught} of the {of} explosions"
 
 
 def _share(count: int, of: int) -> str:
