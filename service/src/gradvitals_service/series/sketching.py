@@ -93,7 +93,8 @@ class _Reader:
         counted = _among(step, Steps(self.span.first_step, self.span.end_step))
         apart = np.zeros(len(step), np.bool_)
         for steps in self.apart:
-            apart |= _among(step, steps)
+            if _touches(steps, stored):  # of thousands of events few lie here
+                apart |= _among(step, steps)
         for sketches, kept in ((self.found.apart, counted & apart), (self.found.others, counted & ~apart)):
             sketches.append(NormSketch.of(norms[kept], frame_flags[kept]))
 
@@ -101,8 +102,8 @@ class _Reader:
         log.error("norms_damaged", run_id=str(self.line.run_id), first_step=stored.first_step, reason=str(error))
 
 
-def _touches(steps: Steps, segment: StoredSegment) -> bool:
-    return segment.last_step >= steps.first and (steps.end is None or segment.first_step < steps.end)
+def _touches(steps: Steps, stored: StoredSegment | StoredColumns) -> bool:
+    return stored.last_step >= steps.first and (steps.end is None or stored.first_step < steps.end)
 
 
 def _among(step: Array, steps: Steps) -> Array:
