@@ -204,6 +204,8 @@ def _set_log(axes: Axes, drawn: NDArray[np.float64]) -> None:
     room = (high / low) ** 0.05 * 1.1 if high / low < 1e30 else 30.0
     axes.set_ylim(max(low / room, 1e-46), high * room)
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    if high > 1000.0 * low:
+        axes.minorticks_off()  # decades say enough, and every tick takes its time
 
 
 def _place(axes: Axes, mark: Mark) -> tuple[float, float]:
