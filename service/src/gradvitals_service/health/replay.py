@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
+from gradvitals_service.health.detectors import NORMAL, Detectors, EventUpdate, Frames, Options
 from gradvitals_service.series import flags
 
 PARAM_NORMS_EVERY = 64
@@ -40,10 +40,10 @@ class Trace:
     trainable: NDArray[np.bool_]  # [n, L]: layers may be frozen on the way
 
 
-def replay(traces: Path, out: Path) -> None:
+def replay(traces: Path, out: Path, options: Options = NORMAL) -> None:
     """Judge every trace in ``traces`` and write ``{run: [{kind, start_step, end_step, layers}]}`` to ``out``.
 
-    Raises TraceError for a folder without traces, a trace that cannot be read, and an ``out`` that cannot be written.
+    ``options`` are what a project would have chosen. Raises TraceError for a folder without traces, a trace that cannot be read, and an ``out`` that cannot be written.
     """
     files = find_traces(traces)
     detections: dict[str, list[dict[str, Any]]] = {}
@@ -51,7 +51,7 @@ def replay(traces: Path, out: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for file in progress.track(files, description="replaying"):
             trace = read_trace(file)
-            detections[trace.name] = [_as_json(event, trace.layer_names) for event in judge(trace)]
+            detections[trace.name] = [_as_json(event, trace.layer_names) for event in judge(trace, options)]
     try:
         out.write_text(json.dumps(detections, indent=1) + "\n")
     except OSError as error:
@@ -71,10 +71,11 @@ def find_traces(folder: Path) -> list[Path]:
     return files
 
 
-def judge(trace: Trace) -> list[EventUpdate]:
+def judge(trace: Trace, options: Options = NORMAL) -> list[EventUpdate]:
     """The last word on every event of a trace, in the order in which they opened."""
     events: dict[tuple[str, int], EventUpdate] = {}
-    detectors = Detectors(len(trace.layer_names), trace.trainable[0] if len(trace.frames) else None)
+    ignored = [options.ignores(name) for name in trace.layer_names]
+    detectors = Detectors(len(ignored), trace.trainable[0] if len(trace.frames) else None, options, ignored)
     for start, stop in _chunks(trace):
         detectors.set_trainable(trace.trainable[start])
         for update in detectors.observe(trace.frames.rows(start, stop)):
