@@ -27,6 +27,7 @@ from gradvitals_service.errors import ErrorRead, add_error_handlers
 from gradvitals_service.health import routes as health_routes
 from gradvitals_service.ingest import routes as ingest_routes
 from gradvitals_service.ingest.writer import Writer
+from gradvitals_service.projects import routes as project_routes
 from gradvitals_service.runs import routes as run_routes
 from gradvitals_service.runs.deletion import Remover
 from gradvitals_service.series import routes as series_routes
@@ -122,4 +123,5 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(dashboard_routes.router)
     app.include_router(series_routes.router)
     app.include_router(health_routes.router)
+    app.include_router(project_routes.router)
     app.include_router(page.router)

@@ -43,7 +43,8 @@ class Trace:
 def replay(traces: Path, out: Path, options: Options = NORMAL) -> None:
     """Judge every trace in ``traces`` and write ``{run: [{kind, start_step, end_step, layers}]}`` to ``out``.
 
-    ``options`` are what a project would have chosen. Raises TraceError for a folder without traces, a trace that cannot be read, and an ``out`` that cannot be written.
+    ``options`` are what a project would have chosen. Raises TraceError for a folder without traces, a trace that cannot
+    be read, and an ``out`` that cannot be written.
     """
     files = find_traces(traces)
     detections: dict[str, list[dict[str, Any]]] = {}
