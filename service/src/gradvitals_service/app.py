@@ -1,6 +1,7 @@
 """Put the service together: what every request passes, every domain's routes, and what lives as long as the process."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.tokens = load_tokens(settings)
     app.state.login_codes = LoginCodes()
     app.state.sessions = Sessions(app.state.tokens.read)
+    app.state.replaying = threading.Lock()
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
     app.state.writer = Writer(make_session_factory(app.state.writer_engine), app.state.channels, app.state.hub)
