@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Subquery, case, func, select
@@ -11,6 +12,7 @@ from gradvitals_service.health.detectors import KINDS
 from gradvitals_service.health.models import Event
 from gradvitals_service.ingest.models import Stream
 from gradvitals_service.runs.models import Attempt, Layout, Run
+from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.runs.standing import CALM, URGENCIES
 
 
@@ -23,6 +25,14 @@ class JudgedStream:
     next_frame: int
     live: bool
     layer_count: int
+
+
+class NamedRun(NamedTuple):
+    """A run, as far as a list of them needs it."""
+
+    run_id: UUID
+    project_id: UUID
+    name: str
 
 
 URGENCY = case(URGENCIES, value=Event.severity, else_=CALM)
@@ -84,6 +94,12 @@ def judged_events(session: Session, run_id: UUID) -> list[tuple[Event, bool]]:
     statement = statement.where(Event.run_id == run_id, Event.rank == 0, Event.kind.in_(KINDS))
     found = session.execute(statement.order_by(Event.start_step, Event.kind, Event.event_id))
     return [(event, live and event.severity == "critical") for event, live in found]
+
+
+def runs_of_project(session: Session, project_id: UUID) -> list[NamedRun]:
+    """The runs of a project, newest first."""
+    statement = select(Run.run_id, Run.project_id, Run.name).where(Run.project_id == project_id, Run.state != DELETED)
+    return [NamedRun(*row) for row in session.execute(statement.order_by(Run.created_at.desc(), Run.run_id))]
 
 
 def worst_open_events() -> Subquery:

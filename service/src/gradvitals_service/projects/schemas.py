@@ -5,6 +5,8 @@ from typing import Annotated
 import msgspec
 from pydantic import BaseModel, Field
 
+from gradvitals_service.bodies import field_and_reason
+from gradvitals_service.errors import MalformedError
 from gradvitals_service.health.detectors import Kind, Options, Sensitivity
 
 MOST_GLOBS = 100
@@ -31,3 +33,12 @@ class DetectionRead(BaseModel):
     sensitivity: Sensitivity
     off: list[Kind] = Field(description="kinds that are neither recorded nor paged")
     ignore: list[str] = Field(description="globs; layers whose own or module's name matches one are left out")
+
+
+def checked(options: Options) -> Options:
+    """The options, if they are within the bounds of a request; else MalformedError."""
+    choice = {"sensitivity": options.sensitivity, "off": list(options.off), "ignore": list(options.ignore)}
+    try:
+        return msgspec.convert(choice, DetectionChoice).options()
+    except msgspec.ValidationError as error:
+        raise MalformedError(field_and_reason(error)) from error
