@@ -75,17 +75,20 @@ class TestWhatIf:
             ["vanishing", lost_for, "encoder.weight", "warning", "-"],
             ["explosion", "1150", "head.weight, encoder.weight", "-", "critical, pages"],
         ]
-        assert "Now: sensitivity keen; on " in text
+        assert text.splitlines()[-1] == "Now: sensitivity keen; off vanishing; ignored layers none."
 
     def test_of_a_project_shows_each_run_and_sums(self, service: ServiceUnderTest) -> None:
-        send(service.declare_run(name="eventful"), eventful())
-        send(service.declare_run(name="quiet"), quiet_norms(300))
+        eventful_run, quiet_run = service.declare_run(name="eventful"), service.declare_run(name="quiet")
+        send(eventful_run, eventful())
+        send(quiet_run, quiet_norms(300))
         text = printed(show_what_if, service, "gru-lm", sensitivity="keen")
         assert rows(text) == [
-            ["run", "frames", "told then", "told now", "paged then", "would page now"],
-            ["quiet", "300", "0", "0", "0", "0"],
-            ["eventful", "1,200", "2", "3", "1", "2"],
-            ["all", "1,500", "2", "3", "1", "2"],
+            ["run", "frames", "told → now", "paged → now"],
+            ["quiet", "300", "0 → 0", "0 → 0"],
+            [str(quiet_run.run_id), "", "", ""],
+            ["eventful", "1,200", "2 → 3", "1 → 2"],
+            [str(eventful_run.run_id), "", "", ""],
+            ["all", "1,500", "2 → 3", "1 → 2"],
         ]
 
     def test_tries_a_change_of_what_the_project_has_chosen(self, service: ServiceUnderTest) -> None:
@@ -146,4 +149,4 @@ class TestTheCommandLine:
         command += ["--database-url", service.settings.database_url]
         shown = subprocess.run(command, capture_output=True, text=True, timeout=90)
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert rows(shown.stdout)[1] == ["gru, clipped", "1,200", "2", "3", "1", "2"]
+        assert rows(shown.stdout)[1] == ["gru, clipped", "1,200", "2 → 3", "1 → 2"]

@@ -63,7 +63,7 @@ def show_what_if(session_factory: Sessions, run_or_project: str, change: Change,
         console.print("There are no runs in this project yet.")
         return
     console.print(_of_runs(runs, found) if is_project else _of_events(runs[0], found[0]))
-    said = "; ".join(f"{name} {value}" for name, value in described(next(iter(tried.values()))))
+    said = "; ".join(f"{name} {value}" for name, value in described(next(iter(tried.values()))) if name != "on")
     console.print(Text(f"Now: {said}."))
     left_out = sum(one.left_out for one in found)
     if left_out:
@@ -99,18 +99,27 @@ def _find(session: Session, run_or_project: str) -> tuple[Sequence[NamedRun], bo
 
 
 def _of_runs(runs: Sequence[NamedRun], found: Sequence[WhatIf]) -> Table:
+    frames, told, would_tell, paged, would_page = (
+        sum(numbers) for numbers in zip(*((one.frames, *_counts(one)) for one in found), strict=True)
+    )
     table = Table(show_footer=True)
-    sums = [sum(numbers) for numbers in zip(*map(_counts, found), strict=True)]
     table.add_column("run", "all", overflow="fold")
-    for name, footer in zip(("frames", "told then", "told now", "paged then", "would page now"), sums, strict=True):
-        table.add_column(name, f"{footer:,}", justify="right")
+    table.add_column("frames", f"{frames:,}", justify="right")
+    table.add_column("told → now", _then_now(told, would_tell), justify="right")
+    table.add_column("paged → now", _then_now(paged, would_page), justify="right")
     for run, one in zip(runs, found, strict=True):
-        table.add_row(Text(printable(run.name)), *(f"{number:,}" for number in _counts(one)))
+        told, would_tell, paged, would_page = _counts(one)
+        name = Text(printable(run.name)).append(f"\n{run.run_id}", style="dim")
+        table.add_row(name, f"{one.frames:,}", _then_now(told, would_tell), _then_now(paged, would_page))
     return table
 
 
-def _counts(found: WhatIf) -> tuple[int, ...]:
-    return found.frames, len(found.on_record), len(found.told), found.paged, found.would_page
+def _counts(found: WhatIf) -> tuple[int, int, int, int]:
+    return len(found.on_record), len(found.told), found.paged, found.would_page
+
+
+def _then_now(then: int, now: int) -> str:
+    return f"{then:,} → {now:,}"
 
 
 def _of_events(run: NamedRun, found: WhatIf) -> Table:

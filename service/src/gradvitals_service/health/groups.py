@@ -50,8 +50,9 @@ class Groups:
     def ignore(self, options: Options) -> None:
         """Leave out the tensors that a project ignores by their own or their module's name; a group is ignored when all
         of its tensors are."""
-        pairs = zip(self.layer_names, self._modules, strict=True)
-        self._ignored = np.array([options.ignores(*pair) for pair in pairs], np.bool_)
+        pairs = zip(self.layer_names, self._modules, strict=True) if options.ignore else ()
+        self._ignored = np.zeros(len(self.layer_names), np.bool_)
+        self._ignored[[place for place, pair in enumerate(pairs) if options.ignores(*pair)]] = True
         self.ignored = np.array([bool(self._ignored[members].all()) for members in self._members], np.bool_)
 
     def heeded(self, layer_norms: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
