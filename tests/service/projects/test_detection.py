@@ -8,7 +8,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from service.speaking import LAYERS, ServiceUnderTest, Speaker, layout_id
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from gradvitals_service.alerts.models import Delivery
 from gradvitals_service.health.detectors import KINDS
@@ -31,7 +31,7 @@ def choose(service: ServiceUnderTest, **body: Any) -> None:
 def events(run: Speaker) -> list[tuple[str, int, str]]:
     """Kind, first step and status of a run's events, the oldest first."""
     found = run.service.get(f"{run.path}/events")["events"]
-    return sorted((event["kind"], event["start_step"], event["status"]) for event in found)
+    return sorted((one["kind"], one["start_step"], one["status"]) for one in found)
 
 
 def send_norms(run: Speaker, first: int, norms: Any) -> None:
@@ -138,10 +138,10 @@ class TestALiveStream:
         assert events(run) == [("non_finite", 60, "open")]
         choose(service, off=["non_finite"])
         answer = run.send(61, 5)
-        (event,) = service.get(f"{run.path}/events")["events"]
-        assert (event["status"], event["end_step"], event["severity"]) == ("resolved", 60, "critical")
-        assert event["message"].endswith("; followed no further, since the project has turned this kind off")
-        assert event["revision"] == answer["event_revision"]
+        (ended,) = service.get(f"{run.path}/events")["events"]
+        assert (ended["status"], ended["end_step"], ended["severity"]) == ("resolved", 60, "critical")
+        assert ended["message"].endswith("; followed no further, since the project has turned this kind off")
+        assert ended["revision"] == answer["event_revision"]
 
     def test_never_names_ignored_layers_nor_calls_them_vanishing(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()
@@ -152,9 +152,9 @@ class TestALiveStream:
         send_norms(run, 0, norms[:-1])
         assert events(run) == []
         run.send(499, 1, layer_norms=[math.nan, 1.0], **NAN)
-        (event,) = service.get(f"{run.path}/events")["events"]
-        assert (event["kind"], event["layers"]) == ("non_finite", [])
-        assert "encoder" not in event["message"]
+        (told,) = service.get(f"{run.path}/events")["events"]
+        assert (told["kind"], told["layers"]) == ("non_finite", [])
+        assert "encoder" not in told["message"]
 
     def test_ignores_by_the_names_of_modules_too(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()
@@ -163,6 +163,21 @@ class TestALiveStream:
         norms[300:, 0] = 0.0
         send_norms(run, 0, norms)
         assert events(run) == []
+
+    def test_takes_no_statement_more_a_chunk(self, service: ServiceUnderTest) -> None:
+        run, other = service.declare_run(), service.declare_run(project="another")
+        choose(service, sensitivity="keen", off=["vanishing"], ignore=["enc*"])
+        for each in (run, other):
+            each.send(0, 10)
+        statements: list[str] = []
+        event.listen(
+            service.app.state.writer_engine, "before_cursor_execute", lambda *given: statements.append(given[2])
+        )
+        run.send(10, 10)
+        with_choices = list(statements)
+        statements.clear()
+        other.send(10, 10)
+        assert with_choices == statements != []
 
     def test_of_another_layout_is_judged_alike(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()
@@ -205,6 +220,7 @@ class TestTheStateOfADetector:
         norms[950] *= 20.0
         norms[600:620] *= 1e4
         norms[700:800, 0] *= 1e-4
+        norms[850:, 1] *= 1e-4
         told = []
         for restarts in (False, True):
             service = make_service()
