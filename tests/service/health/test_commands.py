@@ -104,10 +104,10 @@ class TestWhatIf:
         assert service.client.delete(run.path, headers=service.read).status_code == 204
         assert printed(show_what_if, service, "gru-lm") == "There are no runs in this project yet.\n"
 
-    @pytest.mark.parametrize("about", ["gru", "0199a3c2-7d10-7abc-8def-0123456789ab"])
-    def test_of_what_is_not_there_is_refused(self, service: ServiceUnderTest, about: str) -> None:
-        with pytest.raises(NotFoundError, match=f"there is neither a project nor a run '{about}'"):
-            printed(show_what_if, service, about)
+    def test_of_what_is_not_there_is_refused(self, service: ServiceUnderTest) -> None:
+        for about in ("gru", "0199a3c2-7d10-7abc-8def-0123456789ab"):
+            with pytest.raises(NotFoundError, match=f"there is neither a project nor a run '{about}'"):
+                printed(show_what_if, service, about)
 
     def test_shows_a_name_without_what_would_move_the_cursor(self, service: ServiceUnderTest) -> None:
         run = service.declare_run(name="\x1b[2Jgru [red]x")
@@ -127,20 +127,18 @@ class TestTheCommandLine:
         shown = dict(rows(answer.output))
         assert (shown["sensitivity"], shown["off"], shown["ignored layers"]) == ("keen", "vanishing", "b*")
 
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
+    def test_refuses_in_words(self, service: ServiceUnderTest) -> None:
+        service.declare_run()
+        refused = [
             (["detection", "another"], "gradvitals-service: there is no project 'another'"),
             (["detection", "gru-lm", "--ignore", "x" * 513], "gradvitals-service: ignore[0]: Expected `str` of length"),
-            (["detection", "gru-lm", "--off", "explosions"], "'explosions' is not one of non_finite"),
+            (["detection", "gru-lm", "--off", "explosions"], "'explosions' is not one of "),
             (["what-if", "gru-lm", "--sensitivity", "loud"], "'loud' is not one of calm, normal, keen"),
-        ],
-    )
-    def test_refuses_in_words(self, service: ServiceUnderTest, arguments: list[str], words: str) -> None:
-        service.declare_run()
-        answer = self.invoke(service, *arguments)
-        assert answer.exit_code != 0
-        assert words in " ".join(answer.output.replace("│", " ").split())
+        ]
+        for arguments, words in refused:
+            answer = self.invoke(service, *arguments)
+            assert answer.exit_code != 0
+            assert words in " ".join(answer.output.replace("│", " ").split())
 
     def test_shows_what_if_and_nothing_beside_it(self, service: ServiceUnderTest) -> None:
         """In a process of its own, since logs are set up for a whole one."""

@@ -56,7 +56,7 @@ def test_any_split_and_any_restart_give_the_same_events_and_state_bit_for_bit(se
 chosen = st.builds(Options, st.sampled_from(SENSITIVITIES), st.frozensets(st.sampled_from(KINDS), max_size=2))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     cuts=st.lists(st.integers(1, N - 1), max_size=20),
