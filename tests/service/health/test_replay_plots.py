@@ -45,7 +45,7 @@ def test_every_run_is_drawn_into_a_folder_that_is_made(traces: Path, tmp_path: P
 def test_labels_change_no_event(traces: Path, tmp_path: Path):
     replay(traces, tmp_path / "before.json")
     label(traces, "healthy", labels=[{"kind": "explosion", "start_step": 100, "end_step": None}])
-    replay(traces, tmp_path / "after.json", tmp_path / "plots")
+    replay(traces, tmp_path / "after.json", plot=tmp_path / "plots")
     assert (tmp_path / "after.json").read_text() == (tmp_path / "before.json").read_text()
 
 
@@ -68,10 +68,10 @@ def test_a_folder_that_cannot_be_made_is_refused_in_words(traces: Path, tmp_path
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "plots"):
         with pytest.raises(TraceError, match=f"{folder} cannot be written: "):
-            replay(traces, tmp_path / "out.json", folder)
+            replay(traces, tmp_path / "out.json", plot=folder)
 
 
 def test_a_picture_that_cannot_be_written_is_refused_in_words(traces: Path, tmp_path: Path):
     (tmp_path / "plots" / "explodes.png").mkdir(parents=True)
     with pytest.raises(TraceError, match="plots cannot be written: Is a directory"):
-        replay(traces, tmp_path / "out.json", tmp_path / "plots")
+        replay(traces, tmp_path / "out.json", plot=tmp_path / "plots")

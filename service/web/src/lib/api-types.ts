@@ -83,6 +83,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/detection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Detection
+         * @description How a project is judged.
+         */
+        get: operations["read_detection_api_v1_projects__project__detection_get"];
+        /**
+         * Choose Detection
+         * @description Choose how a project is judged, from the next frames of its runs on; what happened before stays as it was told.
+         *
+         *     Whoever may read may choose: there is no other token for people yet, and a training job's must not.
+         */
+        put: operations["choose_detection_api_v1_projects__project__detection_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}": {
         parameters: {
             query?: never;
@@ -311,6 +337,29 @@ export interface paths {
          */
         put: operations["declare_layout_api_v1_runs__run_id__layouts__layout_id__put"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay Run
+         * @description Judge a run's stored frames again as the body says, which is that of a project's `detection`: what would have
+         *     paged?
+         *
+         *     Nothing is stored. One at a time, and not at the cost of those who send; a long run is refused, and has a command.
+         */
+        post: operations["replay_run_api_v1_runs__run_id__replay_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -570,6 +619,29 @@ export interface components {
             runs: components["schemas"]["RunSummary"][];
             /** @description of all runs of the project and text asked for, whatever their state */
             totals: components["schemas"]["HealthTotals"];
+        };
+        /**
+         * DetectionRead
+         * @description How a project is judged.
+         */
+        DetectionRead: {
+            /**
+             * Ignore
+             * @description globs; layers whose own or module's name matches one are left out
+             */
+            ignore: string[];
+            /**
+             * Off
+             * @description kinds that are neither recorded nor paged
+             */
+            off: ("non_finite" | "explosion" | "vanishing")[];
+            /** Project */
+            project: string;
+            /**
+             * Sensitivity
+             * @enum {string}
+             */
+            sensitivity: "calm" | "normal" | "keen";
         };
         /**
          * ErrorRead
@@ -964,6 +1036,129 @@ export interface components {
             max_norm: number | null;
         };
         /**
+         * RecordedEventRead
+         * @description An event on record.
+         */
+        RecordedEventRead: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /** Detector Version */
+            detector_version: number;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "explosion" | "vanishing" | "non_finite" | "two_processes";
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
+             * Paged
+             * @description as `pages`
+             */
+            paged: boolean;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Rank */
+            rank: number;
+            /** Resolved At */
+            resolved_at: string | null;
+            /** Revision */
+            revision: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+        };
+        /**
+         * ReplayRead
+         * @description What a run would have told under other choices, beside what it has told; of each at most 1,000 events.
+         */
+        ReplayRead: {
+            /**
+             * Events
+             * @description what would be told now, in the order of steps
+             */
+            events: components["schemas"]["ToldEventRead"][];
+            /**
+             * Frames
+             * @description that were judged
+             */
+            frames: number;
+            /** Ignore */
+            ignore: string[];
+            /**
+             * Left Out
+             * @description frames that cannot be judged any more, since their layers are kept no longer
+             */
+            left_out: number;
+            /** Off */
+            off: ("non_finite" | "explosion" | "vanishing")[];
+            /**
+             * On Record
+             * @description what was told, in the order of steps
+             */
+            on_record: components["schemas"]["RecordedEventRead"][];
+            /** Paged Then */
+            paged_then: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Sensitivity
+             * @enum {string}
+             */
+            sensitivity: "calm" | "normal" | "keen";
+            /** Told Then */
+            told_then: number;
+            /** Would Page Now */
+            would_page_now: number;
+            /** Would Tell Now */
+            would_tell_now: number;
+        };
+        /**
          * ResumeRead
          * @description Which checkpoint to resume from.
          */
@@ -1272,6 +1467,59 @@ export interface components {
              */
             mean_clip_coefficient: number;
         };
+        /**
+         * ToldEventRead
+         * @description An event as it would have been told; a field that is also one of ``EventRead`` means the same.
+         */
+        ToldEventRead: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             * @description that of the event on record which began at the same frame, if there is one
+             */
+            event_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "non_finite" | "explosion" | "vanishing";
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Pages
+             * @description whether somebody would have been paged for it, where an alert channel is set
+             */
+            pages: boolean;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -1403,6 +1651,70 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoginLink"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_detection_api_v1_projects__project__detection_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the project's name */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DetectionRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    choose_detection_api_v1_projects__project__detection_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the project's name */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DetectionRead"];
                 };
             };
             /** @description a refusal, in one shape for all */
@@ -1871,6 +2183,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LayoutDeclared"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    replay_run_api_v1_runs__run_id__replay_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayRead"];
                 };
             };
             /** @description a refusal, in one shape for all */

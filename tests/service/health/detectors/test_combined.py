@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from service.health.detectors.streams import SEAM, SKIPPED_STEP, flat_loss, healthy, judge, make_frames
 
-from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
+from gradvitals_service.health.detectors import KINDS, SENSITIVITIES, Detectors, EventUpdate, Frames, Options
 from gradvitals_service.health.detectors.explosion import ExplosionDetector
 from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
@@ -57,6 +57,34 @@ def test_any_split_and_any_restart_give_the_same_events_and_state_bit_for_bit(se
     assert detectors.to_bytes() == whole.to_bytes()
 
 
+chosen = st.builds(Options, st.sampled_from(SENSITIVITIES), st.frozensets(st.sampled_from(KINDS), max_size=2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    cuts=st.lists(st.integers(1, N - 1), max_size=20),
+    first=chosen,
+    then=chosen,
+    change=st.integers(1, N - 1),
+    ignored=st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_so_they_do_with_every_choice_and_when_it_changes_on_the_way(seed, cuts, first, then, change, ignored):
+    frames = eventful(seed)
+    whole = Detectors(5, options=first)
+    expected = whole.observe(frames.rows(0, change))
+    whole.follow(then, ignored, change)
+    expected += whole.observe(frames.rows(change, N))
+    detectors, updates = Detectors(5, options=first), []
+    for start, stop in itertools.pairwise(sorted({0, change, *cuts, N})):
+        detectors = Detectors.from_bytes(detectors.to_bytes())
+        if start == change:
+            detectors.follow(then, ignored, change)
+        updates += detectors.observe(frames.rows(start, stop))
+    assert final(updates) == final(expected)
+    assert detectors.to_bytes() == whole.to_bytes()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_passing_over_calm_frames_gives_what_looking_at_each_gives_bit_for_bit(
     seed: int, monkeypatch: pytest.MonkeyPatch
@@ -71,12 +99,24 @@ def test_passing_over_calm_frames_gives_what_looking_at_each_gives_bit_for_bit(
     assert singly.to_bytes() == passing.to_bytes()
 
 
+@pytest.mark.parametrize("sensitivity", SENSITIVITIES)
+def test_with_every_sensitivity_passing_over_calm_frames_changes_nothing(sensitivity, monkeypatch):
+    frames = eventful(3)
+    passing = Detectors(5, options=Options(sensitivity))
+    told = passing.observe(frames)
+    monkeypatch.setattr(ExplosionDetector, "_may_be_calm", lambda self: False)
+    monkeypatch.setattr(VanishingDetector, "_something_stirs", lambda self: True)
+    singly = Detectors(5, options=Options(sensitivity))
+    assert repr(singly.observe(frames)) == repr(told)
+    assert singly.to_bytes() == passing.to_bytes()
+
+
 @pytest.mark.parametrize("group_count", [1, 200, 4096])
 def test_the_state_fits_64_bytes_a_group_and_4_kib_with_events_open_over_all_groups(group_count):
     norms = healthy(300, groups=group_count)
     norms[150:] *= 1e-6
     norms[-1] = math.nan
-    detectors = Detectors(group_count)
+    detectors = Detectors(group_count, options=Options("keen"))
     events = detectors.observe(make_frames(norms, loss=flat_loss(300)))
     everywhere = [event.kind for event in events if len(event.groups) == group_count and event.status == "open"]
     assert everywhere == ["vanishing", "non_finite"]
@@ -119,7 +159,7 @@ def numbers(part: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Every number of a state, with the name of the field that holds it."""
     if isinstance(part, float | int | np.ndarray):
         yield name, part
-    elif isinstance(part, list | tuple):
+    elif isinstance(part, list | tuple | set | frozenset):
         for entry in part:
             yield from numbers(entry, name)
     elif part is not None and not isinstance(part, str):

@@ -111,6 +111,7 @@ class ExplosionDetector:
 
     def __init__(self) -> None:
         self.episode: Episode | None = None
+        self.distance = 1.0  # what distances above the level are multiplied by; see options.py
         self._level = RollingWindow(LEVEL_FRAMES)
         self._losses = RollingWindow(LEVEL_FRAMES)
         self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, TAIL_LARGEST)
@@ -187,7 +188,7 @@ class ExplosionDetector:
         """The frames before the next mark whose level is high enough for a ramp."""
         if not self._marked_levels.full or not len(levels):
             return np.empty(0, np.intp)
-        return np.flatnonzero(levels > self._marked_levels.median + RAMP)
+        return np.flatnonzero(levels > self._marked_levels.median + self.distance * RAMP)
 
     def _learn_calm(
         self, logs: list[float], losses: list[float], levels: NDArray[np.float64], excesses: NDArray[np.float64]
@@ -217,15 +218,15 @@ class ExplosionDetector:
         if self.episode is not None:
             update = self._follow(frame, excess, harm, calm=excess < RAISED and not ramp)
         elif harm or ramp or self._unheard_of(log_norm, excess):
-            usual = level if harm or excess > UNHEARD_OF else self._marked_levels.median
+            usual = level if harm or excess > self.distance * UNHEARD_OF else self._marked_levels.median
             update = self._open(frame, usual, excess, harm)
         self._learn(frame, log_norm, level, excess)
         return update
 
     def _unheard_of(self, log_norm: float, excess: float) -> bool:
-        if excess < UNHEARD_OF or log_norm < self._record.value + RECORD_MARGIN:
+        if excess < self.distance * UNHEARD_OF or log_norm < self._record.value + self.distance * RECORD_MARGIN:
             return False
-        return excess > ONCE_IN * self._tail.scale
+        return excess > self.distance * ONCE_IN * self._tail.scale
 
     def _watch_lr(self, lr: float) -> None:
         self._lr_watch_left = max(self._lr_watch_left - 1, 0)
@@ -257,7 +258,7 @@ class ExplosionDetector:
             return False
         self._after = [*self._after[1:], frame.loss]
         worse = sorted(self._after)[HARM_FRAMES // 2] if math.isfinite(self._after[0]) else -math.inf
-        return worse > self._loss_bound and self._watch_peak >= max(LARGE, SELDOM * self._tail.scale)
+        return worse > self._loss_bound and self._watch_peak >= self.distance * max(LARGE, SELDOM * self._tail.scale)
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
@@ -272,7 +273,7 @@ class ExplosionDetector:
         if len(self._marked_levels) < RAMP_MARKS or not len(self._losses):
             return False
         worse = self._losses.median > self._marked_losses.maximum
-        return worse and level > self._marked_levels.median + RAMP
+        return worse and level > self._marked_levels.median + self.distance * RAMP
 
     def _open(self, frame: FrameView, usual: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0

@@ -88,6 +88,7 @@ class VanishingDetector:
     def __init__(self, group_count: int, trainable: NDArray[np.bool_]) -> None:
         self.episode: Episode | None = None
         self.trainable = trainable
+        self.distance = 1.0  # what distances below the usual are multiplied by; see options.py
         self._pauses = Pauses(group_count, BLOCK_FRAMES)
         self._silence = Silence()
         self._loss = LossTrend(LOSS_MEMORY, REFERENCE_MEMORY)
@@ -178,8 +179,8 @@ class VanishingDetector:
         log_norms = np.log(blocks.largest[:count, which], dtype=np.float64)
         references = follow(self._reference[which], self._known[which], log_norms, REFERENCE_MEMORY)
         falls = references[:-1] - log_norms
-        if falls.max() > FALLEN:
-            fallen = ((falls > FALLEN) & self.trainable[which]).any(axis=1)
+        if falls.max() > self.distance * FALLEN:
+            fallen = ((falls > self.distance * FALLEN) & self.trainable[which]).any(axis=1)
             count = int(np.argmax(fallen)) if fallen.any() else count
         if count:
             self._reference[which] = references[count]
@@ -224,7 +225,7 @@ class VanishingDetector:
         if self._blocks <= START_UNTIL:
             self._follow_start(log_norm)
         fall = self._fall(log_norm, gets_some)
-        fallen = fall > FALLEN
+        fallen = fall > self.distance * FALLEN
         self._pauses.count(self.trainable & ~self._dead, gets_some)
         one_less = self._quiet - (self._quiet > 0)
         self._quiet[:] = np.where(fallen, np.minimum(self._quiet + 1, QUIET_BLOCKS), one_less)
@@ -248,7 +249,7 @@ class VanishingDetector:
         fall = np.where(judged, self._reference - log_norm, 0.0)
         witnesses = judged & gets_some & ~self._dead
         common = float(fall[witnesses].min()) if witnesses.any() else 0.0
-        if common > FALLEN and self._loss_stands_still():
+        if common > self.distance * FALLEN and self._loss_stands_still():
             common = 0.0
         return np.where(judged, fall - max(common, 0.0), 0.0)
 
@@ -274,7 +275,7 @@ class VanishingDetector:
     def _judge_start(self, log_norm: NDArray[np.float64], share: NDArray[np.float32]) -> None:
         """Mark the groups of a network that is dead from step 0 as fallen from what its living groups get."""
         with_loss = not math.isnan(self._loss.start)
-        limit = START_SHARE if with_loss else START_SHARE_WITHOUT_LOSS
+        limit = self.distance * (START_SHARE if with_loss else START_SHARE_WITHOUT_LOSS)
         coming = share > self._first_share + np.float32(COMING)
         nothing = self.trainable & (self._best_share < limit) & ~coming
         if nothing.sum() * START_GROUPS < self.trainable.sum() or not nothing.any():
@@ -338,7 +339,8 @@ class VanishingDetector:
             return self.episode.update(KIND, "open", f"{silent}, and the loss stands still", times_usual=0.0)
         weakest = f"the weakest {self._weakest:.2g} of it" if self._weakest > 0.0 else "the weakest none at all"
         count, of = int(self._dead.sum()), len(self._dead)
-        message = f"{count} of {of} layers get less than 1/30 of their usual gradient, {weakest}"
+        share = f"1/{math.exp(self.distance * FALLEN):.0f}"
+        message = f"{count} of {of} layers get less than {share} of their usual gradient, {weakest}"
         if self.episode.severity == "critical":
             message += f"; after {self._open_blocks * BLOCK_FRAMES} steps the loss is no better"
         return self.episode.update(KIND, "open", message, times_usual=self._weakest)
