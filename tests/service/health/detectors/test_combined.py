@@ -159,8 +159,8 @@ def numbers(part: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Every number of a state, with the name of the field that holds it."""
     if isinstance(part, float | int | np.ndarray):
         yield name, part
-    elif isinstance(part, list | tuple | set | frozenset):
-        for entry in part:
+    elif isinstance(part, list | tuple | dict):
+        for entry in part.values() if isinstance(part, dict) else part:
             yield from numbers(entry, name)
     elif part is not None and not isinstance(part, str):
         fields = getattr(part, "__slots__", None) or vars(part)
