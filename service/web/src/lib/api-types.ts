@@ -552,7 +552,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "explosion" | "vanishing" | "non_finite" | "two_processes";
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
             /** Layers */
             layers: string[];
             /** Message */

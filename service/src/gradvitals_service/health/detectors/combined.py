@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from gradvitals_service.health.detectors.explosion import ExplosionDetector
 from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate, Frames
 from gradvitals_service.health.detectors.non_finite import NonFiniteDetector
+from gradvitals_service.health.detectors.saturation import ClipSaturationDetector
 from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
-DETECTOR_VERSION = 1
+DETECTOR_VERSION = 2
 
-_STATE_FORMAT = 1
+_STATE_FORMAT = 2
 _HEAD = struct.Struct("<4sHI")
 _MAGIC = b"gvds"
 
@@ -31,6 +32,7 @@ class Detectors:
         self._non_finite = NonFiniteDetector()
         self._explosion = ExplosionDetector()
         self._vanishing = VanishingDetector(group_count, self._mask(trainable))
+        self._saturation = ClipSaturationDetector()
 
     def _mask(self, trainable: ArrayLike | None) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         mask = np.ones(self.group_count, np.bool_) if trainable is None else np.array(trainable, np.bool_)
@@ -72,12 +74,13 @@ class Detectors:
         exploded, exploding = self._explosion.observe(frames)
         told += exploded
         told += self._vanishing.observe(frames, exploding)
+        told += self._saturation.observe(frames)
         return (update for _, update in sorted(told, key=itemgetter(0)))  # stable: one order within a frame
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
-        self._explosion.seam()
-        self._vanishing.seam()
+        for detector in (self._non_finite, self._explosion, self._vanishing, self._saturation):
+            detector.seam()
 
     def to_bytes(self) -> bytes:
         """The whole state; ``from_bytes`` continues from it bit for bit."""
@@ -88,6 +91,7 @@ class Detectors:
                 self._non_finite.pack(),
                 self._explosion.pack(),
                 self._vanishing.pack(),
+                self._saturation.pack(),
             )
         )
 
@@ -104,6 +108,7 @@ class Detectors:
             offset = detectors._non_finite.unpack(data, _HEAD.size + group_count)
             offset = detectors._explosion.unpack(data, offset)
             offset = detectors._vanishing.unpack(data, offset)
+            offset = detectors._saturation.unpack(data, offset)
         except (struct.error, ValueError, IndexError) as error:
             raise ValueError(f"the detector state is damaged: {error}") from error
         if offset != len(data):

@@ -25,6 +25,7 @@ from gradvitals_service.health.detectors.episode import Episode, pack_episode, u
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
 from gradvitals_service.health.detectors.level import LossTrend
 from gradvitals_service.health.detectors.pauses import Pauses
+from gradvitals_service.health.detectors.reopening import Reopening
 from gradvitals_service.health.detectors.silence import Silence
 from gradvitals_service.health.detectors.state import one_more, pack_arrays, unpack_arrays
 
@@ -76,6 +77,10 @@ CRITICAL_BLOCKS = 16
 """Blocks (128 frames) after which vanishing of at least half of the groups is critical if the loss is no better than
 before."""
 
+REOPEN_FRAMES = 256
+"""Frames after its end in which the event may come back: half of those over which it is averaged what is usual, so
+that the groups are still judged by what they got before they fell at first."""
+
 ZERO = -100.0
 """Stands for the logarithm of a norm of zero; the smallest float32 has -103."""
 
@@ -88,6 +93,7 @@ class VanishingDetector:
     def __init__(self, group_count: int, trainable: NDArray[np.bool_]) -> None:
         self.episode: Episode | None = None
         self.trainable = trainable
+        self._reopening = Reopening(REOPEN_FRAMES)
         self._pauses = Pauses(group_count, BLOCK_FRAMES)
         self._silence = Silence()
         self._loss = LossTrend(LOSS_MEMORY, REFERENCE_MEMORY)
@@ -109,6 +115,7 @@ class VanishingDetector:
     def seam(self) -> None:
         """A new attempt begins: what is half-filled is dropped, the past of the groups is kept."""
         self._begin_block()
+        self._reopening.seam(self.episode)
 
     def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
         """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
@@ -287,7 +294,7 @@ class VanishingDetector:
         if self.episode is None and not joining.any():
             return None
         if not self._dead.any():
-            return self._resolve()
+            return self._resolve(frame)
         shares = np.where(gets_some, np.exp(-fall), 0.0)
         self._weakest = min(self._weakest, float(shares[self._dead].min()))
         if self.episode is None:
@@ -298,7 +305,7 @@ class VanishingDetector:
         self._open_blocks = 0
         self._loss_before = self._loss.usual
         groups = tuple(np.flatnonzero(self._dead).tolist())
-        self.episode = Episode(frame.index, frame.step, frame.step, severity, groups)
+        self.episode = self._reopening.open(Episode(frame.index, frame.step, frame.step, severity, groups))
         return self._tell()
 
     def _follow(self, frame: FrameView, news: bool) -> EventUpdate | None:
@@ -332,11 +339,12 @@ class VanishingDetector:
             message += f"; after {self._open_blocks * BLOCK_FRAMES} steps the loss is no better"
         return self.episode.update(KIND, "open", message, times_usual=self._weakest)
 
-    def _resolve(self) -> EventUpdate:
+    def _resolve(self, frame: FrameView) -> EventUpdate:
         assert self.episode is not None
         count = len(self.episode.groups)
         message = f"the gradient is back in {count} of {len(self._dead)} layers, at more than 1/10 of its usual"
         update = self.episode.update(KIND, "resolved", message, times_usual=self._weakest)
+        self._reopening.resolve(self.episode, frame.index)
         self.episode = None
         self._weakest = math.inf
         return update
@@ -360,6 +368,7 @@ class VanishingDetector:
             self._loss.pack(),
             self._pauses.pack(),
             pack_arrays(self._arrays()),
+            self._reopening.pack(),
             pack_episode(self.episode),
         )
         return _HEAD.pack(*numbers) + b"".join(parts)
@@ -372,7 +381,7 @@ class VanishingDetector:
         offset = self._loss.unpack(data, offset)
         offset = self._pauses.unpack(data, offset)
         offset = unpack_arrays(self._arrays(), data, offset)
-        self.episode, offset = unpack_episode(data, offset)
+        self.episode, offset = unpack_episode(data, self._reopening.unpack(data, offset))
         return offset
 
 
