@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradvitals_service.health.detectors.explosion import ExplosionDetector
+from gradvitals_service.health.detectors.instability import InstabilityDetector
 from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate, Frames
 from gradvitals_service.health.detectors.non_finite import NonFiniteDetector
 from gradvitals_service.health.detectors.saturation import ClipSaturationDetector
@@ -33,6 +34,7 @@ class Detectors:
         self._explosion = ExplosionDetector()
         self._vanishing = VanishingDetector(group_count, self._mask(trainable))
         self._saturation = ClipSaturationDetector()
+        self._instability = InstabilityDetector()
 
     def _mask(self, trainable: ArrayLike | None) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         mask = np.ones(self.group_count, np.bool_) if trainable is None else np.array(trainable, np.bool_)
@@ -75,11 +77,12 @@ class Detectors:
         told += exploded
         told += self._vanishing.observe(frames, exploding)
         told += self._saturation.observe(frames)
+        told += self._instability.observe(frames, exploding)
         return (update for _, update in sorted(told, key=itemgetter(0)))  # stable: one order within a frame
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
-        for detector in (self._non_finite, self._explosion, self._vanishing, self._saturation):
+        for detector in (self._non_finite, self._explosion, self._vanishing, self._saturation, self._instability):
             detector.seam()
 
     def to_bytes(self) -> bytes:
@@ -92,6 +95,7 @@ class Detectors:
                 self._explosion.pack(),
                 self._vanishing.pack(),
                 self._saturation.pack(),
+                self._instability.pack(),
             )
         )
 
@@ -109,6 +113,7 @@ class Detectors:
             offset = detectors._explosion.unpack(data, offset)
             offset = detectors._vanishing.unpack(data, offset)
             offset = detectors._saturation.unpack(data, offset)
+            offset = detectors._instability.unpack(data, offset)
         except (struct.error, ValueError, IndexError) as error:
             raise ValueError(f"the detector state is damaged: {error}") from error
         if offset != len(data):

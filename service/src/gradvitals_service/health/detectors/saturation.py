@@ -9,10 +9,10 @@ was not meant: under the very same threshold it used to go unclipped.
 
 import math
 import struct
+from bisect import bisect_left
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
@@ -74,25 +74,21 @@ class ClipSaturationDetector:
     def observe(self, frames: Frames) -> Told:
         """Look at a block of frames, in order."""
         told: Told = []
-        row = 0
-        while row < len(frames):
-            stop = row + self._same_threshold(frames.max_norm[row:])
-            if stop > row:
-                self._take(frames, row, stop, told)
-                row = stop
-                continue
-            update = self._change_threshold(frames, row)
+        least, most = self._max_norm / ANOTHER, self._max_norm * ANOTHER
+        for row, (max_norm, coefficient) in enumerate(
+            zip(frames.max_norm.tolist(), frames.clip_coefficient.tolist(), strict=True)
+        ):
+            update = None
+            if not least <= max_norm <= most:
+                update = self._change_threshold(frames, row)
+                least, most = max_norm / ANOTHER, max_norm * ANOTHER
+            if math.isfinite(coefficient):  # a gradient that is not finite has none
+                self._block.append(coefficient)
+                if len(self._block) == BLOCK_FRAMES:
+                    update = self._judge_block(frames, row)
             if update is not None:
                 told.append((row, update))
         return told
-
-    def _same_threshold(self, max_norms: NDArray[np.float32]) -> int:
-        """How many of the first frames have the threshold that is being judged."""
-        if math.isnan(self._max_norm):
-            self._max_norm = float(max_norms[0])
-        least, most = np.float64(self._max_norm / ANOTHER), np.float64(self._max_norm * ANOTHER)  # beyond float32
-        another = (max_norms < least) | (max_norms > most)
-        return int(np.argmax(another)) if another.any() else len(max_norms)
 
     def _change_threshold(self, frames: Frames, row: int) -> EventUpdate | None:
         before, self._max_norm = self._max_norm, float(frames.max_norm[row])
@@ -108,25 +104,10 @@ class ClipSaturationDetector:
         self._clipped.clear()
         self._typical.clear()
 
-    def _take(self, frames: Frames, start: int, stop: int, told: Told) -> None:
-        """Take frames of one threshold; one whose gradient was not finite has no coefficient and does not count."""
-        coefficients = frames.clip_coefficient[start:stop]
-        rows = np.flatnonzero(np.isfinite(coefficients))
-        place = 0
-        while place < len(rows):
-            end = min(len(rows), place + BLOCK_FRAMES - len(self._block))
-            self._block += coefficients[rows[place:end]].tolist()
-            place = end
-            if len(self._block) == BLOCK_FRAMES:
-                row = start + int(rows[place - 1])
-                update = self._judge_block(frames, row)
-                if update is not None:
-                    told.append((row, update))
-
     def _judge_block(self, frames: Frames, row: int) -> EventUpdate | None:
         self._block.sort()
         self._typical.push(self._block[(BLOCK_FRAMES - 1) // 2])
-        self._clipped = [*self._clipped[1 - BLOCKS :], sum(coefficient < 1.0 for coefficient in self._block)]
+        self._clipped = [*self._clipped[1 - BLOCKS :], bisect_left(self._block, 1.0)]
         self._block.clear()
         newest = self._clipped[-FREE_BLOCKS:]
         if len(newest) == FREE_BLOCKS and sum(newest) < FREE * FREE_BLOCKS * BLOCK_FRAMES:
@@ -135,7 +116,7 @@ class ClipSaturationDetector:
             return None
         rate, typical = sum(self._clipped) / WINDOW_FRAMES, self._typical.median
         if self.episode is not None:
-            return self._follow(frames.view(row), rate, typical)
+            return self._follow(frames, row, rate, typical)
         return self._open(frames.view(row), rate, typical) if rate >= NEARLY_ALL and typical <= HARD else None
 
     def _open(self, frame: FrameView, rate: float, typical: float) -> EventUpdate:
@@ -146,14 +127,14 @@ class ClipSaturationDetector:
         )
         return self._tell(frame, rate, typical)
 
-    def _follow(self, frame: FrameView, rate: float, typical: float) -> EventUpdate | None:
+    def _follow(self, frames: Frames, row: int, rate: float, typical: float) -> EventUpdate | None:
         """Carry an open event on: told again when it clips twice as hard, or is over."""
         episode = self.episode
         assert episode is not None
         if rate < NO_MORE_THAN or typical > SOFTER:
-            return self._resolve(f"the threshold has let go: it {_clips(rate, typical)}", frame.index, typical)
-        episode.last_step = frame.step
-        return self._tell(frame, rate, typical) if episode.raise_peak(_strength(typical)) else None
+            return self._resolve(f"the threshold has let go: it {_clips(rate, typical)}", frames.first + row, typical)
+        episode.last_step = int(frames.step[row])
+        return self._tell(frames.view(row), rate, typical) if episode.raise_peak(_strength(typical)) else None
 
     def _tell(self, frame: FrameView, rate: float, typical: float) -> EventUpdate:
         assert self.episode is not None

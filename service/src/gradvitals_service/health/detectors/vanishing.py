@@ -84,7 +84,7 @@ that the groups are still judged by what they got before they fell at first."""
 ZERO = -100.0
 """Stands for the logarithm of a norm of zero; the smallest float32 has -103."""
 
-_HEAD = struct.Struct("<IQIdd?")
+_HEAD = struct.Struct("<IQIdd??")
 
 
 class VanishingDetector:
@@ -111,10 +111,12 @@ class VanishingDetector:
         self._loss_before = math.nan  # when the event opened
         self._weakest = math.inf  # smallest share of its usual norm that a group of the event had
         self._disturbed = False  # this block is no example of what is usual
+        self._after_seam = False  # no block of this attempt has been judged yet
 
     def seam(self) -> None:
         """A new attempt begins: what is half-filled is dropped, the past of the groups is kept."""
         self._begin_block()
+        self._after_seam = True
         self._reopening.seam(self.episode)
 
     def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
@@ -190,7 +192,9 @@ class VanishingDetector:
 
     def _something_stirs(self) -> bool:
         """Some group is more than an example of what is usual."""
-        return self.episode is not None or bool((self._dead | (self._quiet > 0) | (self._alive > 0)).any())
+        if self.episode is not None or self._after_seam:
+            return True
+        return bool((self._dead | (self._quiet > 0) | (self._alive > 0)).any())
 
     def _pass_losses(self, losses: list[float]) -> None:
         """Close the full block, and those that follow it, each undisturbed."""
@@ -219,6 +223,8 @@ class VanishingDetector:
         self._blocks += 1
         if self._blocks <= START_UNTIL:
             self._follow_start(log_norm)
+        if self._after_seam and not self._disturbed:
+            self._take_over_level(log_norm, gets_some)
         fall = self._fall(log_norm, gets_some)
         fallen = fall > FALLEN
         self._pauses.count(self.trainable & ~self._dead, gets_some)
@@ -237,6 +243,15 @@ class VanishingDetector:
             return None
         self._dead, self._weakest = self.trainable.copy(), 0.0
         return self._open(frame, "critical")
+
+    def _take_over_level(self, log_norm: NDArray[np.float64], gets_some: NDArray[np.bool_]) -> None:
+        """A resume may scale the whole gradient, as a mean in place of a sum does: what fell by as much in every group
+        fell by its doing."""
+        self._after_seam = False
+        witnesses = self.trainable & (self._known >= KNOWN_BLOCKS) & gets_some & ~self._dead
+        if witnesses.any():
+            common = float((self._reference - log_norm)[witnesses].min())
+            self._reference -= common if common > FALLEN else 0.0
 
     def _fall(self, log_norm: NDArray[np.float64], gets_some: NDArray[np.bool_]) -> NDArray[np.float64]:
         """How far each group is below its usual norm, less what all groups fell; 0 where that cannot be said."""
@@ -362,7 +377,8 @@ class VanishingDetector:
         )
 
     def pack(self) -> bytes:
-        numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest, self._disturbed)
+        numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest)
+        flags = (self._disturbed, self._after_seam)
         parts = (
             self._silence.pack(),
             self._loss.pack(),
@@ -371,12 +387,12 @@ class VanishingDetector:
             self._reopening.pack(),
             pack_episode(self.episode),
         )
-        return _HEAD.pack(*numbers) + b"".join(parts)
+        return _HEAD.pack(*numbers, *flags) + b"".join(parts)
 
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _HEAD.unpack_from(data, offset)
         self._in_block, self._blocks, self._open_blocks = numbers[:3]
-        self._loss_before, self._weakest, self._disturbed = numbers[3:]
+        self._loss_before, self._weakest, self._disturbed, self._after_seam = numbers[3:]
         offset = self._silence.unpack(data, offset + _HEAD.size)
         offset = self._loss.unpack(data, offset)
         offset = self._pauses.unpack(data, offset)
