@@ -128,7 +128,8 @@ class InstabilityDetector:
         if not above or self._losses[-1] < usual + CLIMB * spread:
             return None
         if self._rate_has_risen():
-            return self._open(frame, "the learning rate is higher than it ever was")
+            rates = f"{self._rates[0]:.3g} to {self._rates[-1]:.3g}"
+            return self._open(frame, f"the learning rate is higher than it ever was ({rates})")
         return self._open(frame, "the gradient's norm climbs with it") if self._norm_has_risen() else None
 
     def _rate_has_risen(self) -> bool:
@@ -159,14 +160,14 @@ class InstabilityDetector:
             return self._resolve(f"the loss climbs no more; it is {self._losses[-1]:.3g}", frame.index)
         if above:
             episode.last_step = frame.step
-        return self._tell("it still climbs") if episode.raise_peak(math.exp(self._levels[-1])) else None
+        doubled = episode.raise_peak(math.exp(self._levels[-1]))
+        return self._tell("the gradient's norm climbs with it") if doubled else None
 
     def _tell(self, why: str) -> EventUpdate:
         assert self.episode is not None
         usual = sorted(self._losses[:OLD_MARKS])[OLD_MARKS // 2]
         climb = f"from {usual:.3g} to {self._losses[-1]:.3g} within {REOPEN_FRAMES} steps"
-        rates = f" ({self._rates[0]:.3g} to {self._rates[-1]:.3g})" if self._rates[-1] > self._rates[0] else ""
-        message = f"the loss climbs, {climb}, and {why}{rates}: runs that went on like this have exploded"
+        message = f"the loss climbs, {climb}, and {why}: runs that went on like this have exploded"
         return self.episode.update(KIND, "open", message)
 
     def _resolve(self, message: str, index: int) -> EventUpdate:
