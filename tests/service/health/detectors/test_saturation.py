@@ -99,6 +99,11 @@ def test_another_max_norm_resolves_it_at_once_and_is_judged_by_its_own_steps():
     assert event.message == "max_norm is 20 now instead of 1, and what it clips is judged anew"
 
 
+def test_clipping_that_is_turned_off_resolves_it_too():
+    (event,) = saturations(clipped(30.0, max_norm=np.where(np.arange(N) < 600, 1.0, math.inf)))
+    assert event.message == "max_norm is off now instead of 1, and what it clips is judged anew"
+
+
 def test_another_max_norm_that_clips_as_hard_reopens_the_event():
     (event,) = saturations(clipped(90.0, max_norm=np.where(np.arange(N) < 600, 1.0, 3.0)))
     assert event.status == "open"
@@ -107,6 +112,11 @@ def test_another_max_norm_that_clips_as_hard_reopens_the_event():
 
 def test_a_threshold_that_wanders_a_little_is_one_threshold():
     (event,) = saturations(clipped(30.0, max_norm=1.0 + 0.3 * np.sin(np.arange(N))))
+    assert event.start_step == 511
+
+
+def test_elementwise_clipping_has_no_max_norm_and_is_told_by_what_it_leaves():
+    (event,) = saturations(make_frames(healthy(N), clip_coefficient=0.02, max_norm=math.inf))
     assert event.start_step == 511
 
 

@@ -62,7 +62,7 @@ class InstabilityDetector:
         self._levels: list[float] = []  # log of the median norm of each mark
         self._losses: list[float] = []
         self._rates: list[float] = []
-        self._highest_rate = -math.inf  # of all marks that are forgotten
+        self._highest_rate = 0.0  # of all marks that are forgotten
         self._calm = 0  # marks in a row that are not above the old ones
 
     def seam(self) -> None:

@@ -48,6 +48,9 @@ ANOTHER = 2.0
 """A max_norm that is so many times larger or smaller is another threshold, which has to be judged anew; an adaptive one
 that wanders by less, or one that is scheduled, is followed."""
 
+OFF = float(np.finfo(np.float32).max)
+"""Stands for the threshold of a run that clips no norm, which is infinite on the wire."""
+
 REOPEN_FRAMES = WINDOW_FRAMES
 """Frames after its end in which the event may come back: so long the next judgement shares frames with the last."""
 
@@ -60,7 +63,7 @@ class ClipSaturationDetector:
     def __init__(self) -> None:
         self.episode: Episode | None = None
         self._reopening = Reopening(REOPEN_FRAMES)
-        self._max_norm = math.nan  # the threshold that is being judged
+        self._max_norm = 0.0  # the threshold that is being judged, OFF at most
         self._block: list[float] = []  # coefficients of the block that is being filled
         self._clipped: list[int] = []  # clipped frames of the newest blocks
         self._typical = RollingWindow(BLOCKS)  # median coefficients of the same
@@ -79,9 +82,10 @@ class ClipSaturationDetector:
             zip(frames.max_norm.tolist(), frames.clip_coefficient.tolist(), strict=True)
         ):
             update = None
-            if not least <= max_norm <= most:
-                update = self._change_threshold(frames, row)
-                least, most = max_norm / ANOTHER, max_norm * ANOTHER
+            max_norm = min(max_norm, OFF)
+            if max_norm < least or max_norm > most:
+                update = self._change_threshold(frames, row, max_norm)
+                least, most = self._max_norm / ANOTHER, self._max_norm * ANOTHER
             if math.isfinite(coefficient):  # a gradient that is not finite has none
                 self._block.append(coefficient)
                 if len(self._block) == BLOCK_FRAMES:
@@ -90,13 +94,14 @@ class ClipSaturationDetector:
                 told.append((row, update))
         return told
 
-    def _change_threshold(self, frames: Frames, row: int) -> EventUpdate | None:
-        before, self._max_norm = self._max_norm, float(frames.max_norm[row])
+    def _change_threshold(self, frames: Frames, row: int, max_norm: float) -> EventUpdate | None:
+        before, self._max_norm = self._max_norm, max_norm
         self._was_free = False
         self._forget()
         if self.episode is None:
             return None
-        message = f"max_norm is {self._max_norm:.3g} now instead of {before:.3g}, and what it clips is judged anew"
+        now = "off" if max_norm == OFF else f"{max_norm:.3g}"
+        message = f"max_norm is {now} now instead of {before:.3g}, and what it clips is judged anew"
         return self._resolve(message, frames.first + row)
 
     def _forget(self) -> None:
