@@ -73,8 +73,9 @@ class InstabilityDetector:
     def observe(self, frames: Frames, exploding: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Told:
         """Look at a block of frames, in order; ``exploding`` says of each whether an explosion is open."""
         told: Told = []
-        columns = (frames.global_norm, frames.loss, frames.has_loss, exploding)
-        for row, (norm, loss, has_loss, explodes) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
+        norms, losses, logged = frames.global_norm.tolist(), frames.loss.tolist(), frames.has_loss.tolist()
+        columns = zip(norms, losses, logged, exploding.tolist(), strict=True)
+        for row, (norm, loss, has_loss, explodes) in enumerate(columns):
             update = None
             if explodes:
                 update = self._explode(frames, row)
