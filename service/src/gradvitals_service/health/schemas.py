@@ -20,7 +20,7 @@ class EventRead(BaseModel):
     attempt_id: UUID
     monitor: str
     rank: int
-    kind: Literal["explosion", "vanishing", "non_finite", "two_processes"]
+    kind: Literal["explosion", "vanishing", "non_finite", "clip_saturation", "instability", "two_processes"]
     severity: Literal["info", "warning", "critical"]
     status: Literal["open", "resolved"]
     start_step: int

@@ -634,7 +634,7 @@ export interface components {
              * Off
              * @description kinds that are neither recorded nor paged
              */
-            off: ("non_finite" | "explosion" | "vanishing")[];
+            off: ("non_finite" | "explosion" | "vanishing" | "clip_saturation" | "instability")[];
             /** Project */
             project: string;
             /**
@@ -692,7 +692,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "explosion" | "vanishing" | "non_finite" | "two_processes";
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
             /** Layers */
             layers: string[];
             /** Message */
@@ -1058,7 +1058,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "explosion" | "vanishing" | "non_finite" | "two_processes";
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
             /** Layers */
             layers: string[];
             /** Message */
@@ -1133,7 +1133,7 @@ export interface components {
              */
             left_out: number;
             /** Off */
-            off: ("non_finite" | "explosion" | "vanishing")[];
+            off: ("non_finite" | "explosion" | "vanishing" | "clip_saturation" | "instability")[];
             /**
              * On Record
              * @description what was told, in the order of steps
@@ -1489,7 +1489,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "non_finite" | "explosion" | "vanishing";
+            kind: "non_finite" | "explosion" | "vanishing" | "clip_saturation" | "instability";
             /** Layers */
             layers: string[];
             /** Message */

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradvitals_service.health.detectors.explosion import ExplosionDetector
+from gradvitals_service.health.detectors.instability import InstabilityDetector
 from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate, Frames, Kind
 from gradvitals_service.health.detectors.non_finite import NonFiniteDetector
 from gradvitals_service.health.detectors.options import KINDS, NORMAL, SENSITIVITIES, Options, Sensitivity
+from gradvitals_service.health.detectors.saturation import ClipSaturationDetector
 from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
-DETECTOR_VERSION = 1
+DETECTOR_VERSION = 2
 
 _STATE_FORMAT = 2
 _HEAD = struct.Struct("<4sHIBB")
@@ -50,6 +52,8 @@ class Detectors:
         self._non_finite = NonFiniteDetector()
         self._explosion = ExplosionDetector()
         self._vanishing = VanishingDetector(group_count, self._trainable)
+        self._saturation = ClipSaturationDetector()
+        self._instability = InstabilityDetector()
         self.follow(options, ignored, 0)
 
     def _mask(self, name: str, given: ArrayLike | None, *, absent: bool) -> Mask:
@@ -125,13 +129,15 @@ class Detectors:
         exploded, exploding = self._explosion.observe(frames)
         told += exploded
         told += self._vanishing.observe(frames, exploding)
+        told += self._saturation.observe(frames)
+        told += self._instability.observe(frames, exploding)
         return (update for _, update in sorted(told, key=itemgetter(0)))  # stable: one order within a frame
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
         self._told_from = dict.fromkeys(self._off(), _NEVER)  # its frames are counted anew
-        self._explosion.seam()
-        self._vanishing.seam()
+        for detector in (self._non_finite, self._explosion, self._vanishing, self._saturation, self._instability):
+            detector.seam()
 
     def to_bytes(self) -> bytes:
         """The whole state; ``from_bytes`` continues from it bit for bit."""
@@ -146,6 +152,8 @@ class Detectors:
                 self._non_finite.pack(),
                 self._explosion.pack(),
                 self._vanishing.pack(),
+                self._saturation.pack(),
+                self._instability.pack(),
             )
         )
 
@@ -170,6 +178,8 @@ class Detectors:
             offset = detectors._non_finite.unpack(data, offset + group_count)
             offset = detectors._explosion.unpack(data, offset)
             offset = detectors._vanishing.unpack(data, offset)
+            offset = detectors._saturation.unpack(data, offset)
+            offset = detectors._instability.unpack(data, offset)
         except (struct.error, ValueError, IndexError) as error:
             raise ValueError(f"the detector state is damaged: {error}") from error
         if offset != len(data):
