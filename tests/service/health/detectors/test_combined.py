@@ -29,7 +29,8 @@ def eventful(seed: int) -> Frames:
     flags[rng.integers(0, N)] |= SEAM
     norms[rng.integers(0, N, 10)] = 0.0
     loss[rng.integers(0, N, 10)] = math.nan
-    return make_frames(norms, loss=loss, flags=flags, max_norm=1.0, clip_coefficient=0.5)
+    weights = dict.fromkeys(range(0, N, 64), 1.0) | {448: float(rng.choice([1.0, math.nan]))}
+    return make_frames(norms, loss=loss, flags=flags, max_norm=1.0, clip_coefficient=0.5, weights=weights)
 
 
 def final(updates: list[EventUpdate]) -> list[EventUpdate]:

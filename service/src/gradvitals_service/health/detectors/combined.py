@@ -3,6 +3,7 @@
 import itertools
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
@@ -13,9 +14,9 @@ from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate
 from gradvitals_service.health.detectors.non_finite import NonFiniteDetector
 from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
-DETECTOR_VERSION = 1
+DETECTOR_VERSION = 2
 
-_STATE_FORMAT = 1
+_STATE_FORMAT = 2
 _HEAD = struct.Struct("<4sHI")
 _MAGIC = b"gvds"
 
@@ -72,10 +73,13 @@ class Detectors:
         exploded, exploding = self._explosion.observe(frames)
         told += exploded
         told += self._vanishing.observe(frames, exploding)
-        return (update for _, update in sorted(told, key=itemgetter(0)))  # stable: one order within a frame
+        weights = self._non_finite.weights
+        for row, update in sorted(told, key=itemgetter(0)):  # stable: one order within a frame
+            yield replace(update, weights_finite=weights.at(row))
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
+        self._non_finite.seam()
         self._explosion.seam()
         self._vanishing.seam()
 

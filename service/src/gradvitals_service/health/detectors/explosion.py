@@ -124,8 +124,9 @@ class ExplosionDetector:
         self._lr_watch_left = 0
         # The watch: what was known of the loss when the norm became raised.
         self._watch_left = 0
-        self._watch_peak = 0.0  # the largest excess of the watch, and the norm that had it
+        self._watch_peak = 0.0  # the largest excess of the watch, and the norm and step that had it
         self._watch_norm = 0.0
+        self._watch_step = -1
         self._loss_bound = math.nan
         self._after = [math.nan] * HARM_FRAMES
 
@@ -252,7 +253,7 @@ class ExplosionDetector:
             return False
         self._watch_left -= 1
         if excess > self._watch_peak:
-            self._watch_peak, self._watch_norm = excess, frame.global_norm
+            self._watch_peak, self._watch_norm, self._watch_step = excess, frame.global_norm, frame.step
         if not math.isfinite(frame.loss):
             return False
         self._after = [*self._after[1:], frame.loss]
@@ -261,7 +262,7 @@ class ExplosionDetector:
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
-        self._watch_peak, self._watch_norm = excess, frame.global_norm
+        self._watch_peak, self._watch_norm, self._watch_step = excess, frame.global_norm, frame.step
         self._after = [math.nan] * HARM_FRAMES
         usual, seen = self._losses.median, self._losses.maximum
         # A loss that is high already with this frame was not made by this frame's update.
@@ -277,11 +278,13 @@ class ExplosionDetector:
     def _open(self, frame: FrameView, usual: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0
         self._harmed = harm
-        norm = max(frame.global_norm, self._watch_norm) if harm else frame.global_norm
+        norm, step = frame.global_norm, frame.step
+        if harm and self._watch_norm > norm:
+            norm, step = self._watch_norm, self._watch_step
         severity = self._severity(frame, excess)
-        self.episode = Episode(
-            frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(usual), norm
-        )
+        groups = _largest_groups(frame)
+        self.episode = Episode(frame.index, frame.step, frame.step, severity, groups, norm, math.exp(usual), norm)
+        self.episode.peak_step, self.episode.shares = step, frame.shares_of(groups)
         return self._tell(frame)
 
     def _follow(self, frame: FrameView, excess: float, harm: bool, calm: bool) -> EventUpdate | None:
@@ -301,7 +304,8 @@ class ExplosionDetector:
             return update
         if frame.global_norm > episode.peak:
             episode.groups = _largest_groups(frame)
-        news = episode.raise_peak(frame.global_norm)
+            episode.shares = frame.shares_of(episode.groups)
+        news = episode.raise_peak(frame.global_norm, frame.step)
         news = episode.raise_severity(self._severity(frame, excess)) or news
         return self._tell(frame) if news else None
 
@@ -367,6 +371,7 @@ class ExplosionDetector:
             self._watch_peak,
             self._watch_norm,
             self._loss_bound,
+            self._watch_step,
             *self._after,
         )
         return numbers + b"".join(part.pack() for part in windows) + pack_episode(self.episode)
@@ -375,7 +380,8 @@ class ExplosionDetector:
         numbers = _NUMBERS.unpack_from(data, offset)
         self._frames, self._calm, self._harmed, self._watch_left, self._lr_watch_left = numbers[:5]
         self._highest_lr, self._watch_peak, self._watch_norm, self._loss_bound = numbers[5:9]
-        self._after = list(numbers[9:])
+        self._watch_step = numbers[9]
+        self._after = list(numbers[10:])
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
@@ -383,7 +389,7 @@ class ExplosionDetector:
         return offset
 
 
-_NUMBERS = struct.Struct(f"<QI?IIdddd{HARM_FRAMES}d")
+_NUMBERS = struct.Struct(f"<QI?IIddddq{HARM_FRAMES}d")
 
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
+from gradvitals_service.health.detectors.weights import Weights
 
 KIND: Final = "non_finite"
 
@@ -23,25 +24,39 @@ CALM_FRAMES = 20
 """Finite frames before the event resolves; shorter pauses belong to one scaler's search, or one broken input's
 return."""
 
+WEIGHTS_FRAMES = 64
+"""How long it waits besides, where such a gradient was applied, for the weights to be measured: they are every 64
+frames. Where they never were, as those of sharded layers, nobody waits."""
+
 
 class NonFiniteDetector:
-    """From the first non-finite global norm until ``CALM_FRAMES`` finite ones."""
+    """From the first non-finite global norm until ``CALM_FRAMES`` finite ones, and until the weights are known."""
 
     def __init__(self) -> None:
         self.episode: Episode | None = None
         self._calm = 0
         self._bad = 0
         self._skipped_in_a_row = 0
+        self.weights = Weights()
+
+    def seam(self) -> None:
+        """A new attempt begins, with weights of its own."""
+        self.weights.forget()
 
     def observe(self, frames: Frames) -> Told:
         """Look at a block of frames, in order."""
         finite = np.isfinite(frames.global_norm)
+        self.weights.begin_block(frames)
         if self.episode is None and finite.all():
             self._pass_finite(len(frames))
+            self.weights.pass_finite()
             return []
         told = []
         for row, is_finite in enumerate(finite.tolist()):
-            update = self._observe_finite() if is_finite else self._observe_bad(frames.view(row))
+            news = self.weights.measure(row) and self.episode is not None
+            update = self._observe_finite() if is_finite else self._observe_bad(frames.view(row), row)
+            if update is None and news:
+                update = self._tell_weights()
             if update is not None:
                 told.append((row, update))
         return told
@@ -50,10 +65,12 @@ class NonFiniteDetector:
         """As ``_observe_finite`` so many times while no event is open."""
         if count:
             self._skipped_in_a_row = 0
-            self._calm = min(self._calm + count, CALM_FRAMES)
+            self._calm = min(self._calm + count, CALM_FRAMES + WEIGHTS_FRAMES)
 
-    def _observe_bad(self, frame: FrameView) -> EventUpdate | None:
+    def _observe_bad(self, frame: FrameView, row: int) -> EventUpdate | None:
         self._calm = 0
+        if not frame.skipped:
+            self.weights.suspect(row)
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if frame.skipped else 0
         harmless = frame.skipped and self._skipped_in_a_row < SKIPPED_IN_A_ROW
         severity: Severity = "info" if harmless else "critical"
@@ -67,13 +84,22 @@ class NonFiniteDetector:
 
     def _observe_finite(self) -> EventUpdate | None:
         self._skipped_in_a_row = 0
-        self._calm = min(self._calm + 1, CALM_FRAMES)
-        if self.episode is None or self._calm < CALM_FRAMES:
+        self._calm = min(self._calm + 1, CALM_FRAMES + WEIGHTS_FRAMES)
+        if self.episode is None or self._calm < CALM_FRAMES + (WEIGHTS_FRAMES if self.weights.suspected else 0):
             return None
-        steps = "1 bad step" if self._bad == 1 else f"{self._bad} bad steps"
-        update = self.episode.update(KIND, "resolved", f"the gradient is finite again after {steps}")
+        if self.weights.finite is False:  # a healthy gradient does not heal what no layer looks at
+            return None
+        update = self.episode.update(KIND, "resolved", f"the gradient is finite again after {self._bad_steps()}")
         self.episode = None
         return update
+
+    def _tell_weights(self) -> EventUpdate:
+        assert self.episode is not None
+        are = "are finite" if self.weights.finite else "are not finite any more"
+        return self.episode.update(KIND, "open", f"the gradient was not finite in {self._bad_steps()}; the weights {are}")
+
+    def _bad_steps(self) -> str:
+        return "1 bad step" if self._bad == 1 else f"{self._bad} bad steps"
 
     def _tell(self, frame: FrameView) -> EventUpdate:
         episode = self.episode
@@ -89,11 +115,13 @@ class NonFiniteDetector:
         return episode.update(KIND, "open", message)
 
     def pack(self) -> bytes:
-        return struct.pack("<III", self._calm, self._bad, self._skipped_in_a_row) + pack_episode(self.episode)
+        counts = struct.pack("<III", self._calm, self._bad, self._skipped_in_a_row)
+        return counts + self.weights.pack() + pack_episode(self.episode)
 
     def unpack(self, data: bytes, offset: int) -> int:
         self._calm, self._bad, self._skipped_in_a_row = struct.unpack_from("<III", data, offset)
-        self.episode, offset = unpack_episode(data, offset + 12)
+        offset = self.weights.unpack(data, offset + 12)
+        self.episode, offset = unpack_episode(data, offset)
         return offset
 
 
