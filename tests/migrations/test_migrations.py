@@ -16,7 +16,7 @@ from gradvitals_service.database import Base, make_engine
 
 TABLES = {
     "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
-    "segments", "segment_columns", "rollups", "compactions",
+    "segments", "segment_columns", "rollups", "compactions", "event_evidence",
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_a_downgrade_drops_the_segments_only_while_they_hold_no_frames(engine: E
         connection.execute(text("DELETE FROM segments"))
     migrating.downgrade(engine, "0002")
     tables = set(inspect(engine).get_table_names()) - {"alembic_version"}
-    assert tables == TABLES - {"segments", "segment_columns", "rollups", "compactions"}
+    assert tables == TABLES - {"segments", "segment_columns", "rollups", "compactions", "event_evidence"}
 
 
 def test_a_database_is_current_only_after_the_upgrade(engine: Engine) -> None:

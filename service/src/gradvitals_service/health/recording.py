@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from gradvitals_service.health import evidence
 from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.models import Event
+from gradvitals_service.health.opening import describe_opening, say_cause
 from gradvitals_service.health.origin import where_it_began
-from gradvitals_service.health.ranks import whose_fault
+from gradvitals_service.health.ranks import guess_by_ranks, whose_fault
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Run
@@ -57,6 +59,7 @@ def record(
     changed = []
     for update in updates:
         event = _find(session, key, attempt.rank, update)
+        opens = event is None
         if event is None:
             event = _open(key, attempt.rank, update, now)
         row = _first_row(session, key, event, block, len(groups.layer_names))
@@ -75,8 +78,26 @@ def record(
         event.resolved_at = now if update.status == "resolved" else None
         session.add(event)
         session.flush()
+        _keep_surroundings(session, event, key, attempt, opens=opens, next_frame=block[0] + len(block[1]))
         changed.append(Change(event, became_critical))
     return changed
+
+
+def _keep_surroundings(
+    session: Session, event: Event, key: StreamKey, attempt: Attempt, *, opens: bool, next_frame: int
+) -> None:
+    """Say what the frames around a new event tell, and keep them; again when it is over."""
+    complete = evidence.due_at(event.start_frame) <= next_frame
+    if opens:
+        around = evidence.read_for(session, event)
+        describe_opening(session, event, around)
+        alone = guess_by_ranks(session, key, attempt, event.start_step) if event.kind == "non_finite" else None
+        if alone is not None:
+            say_cause(event, alone)
+        evidence.keep(session, event, around, complete=complete)
+    elif event.status == "resolved" and event.attempt_id == key.attempt_id:
+        evidence.keep_again(session, event, complete=complete)
+    session.flush()
 
 
 def _find(session: Session, key: StreamKey, rank: int, update: EventUpdate) -> Event | None:
@@ -109,6 +130,9 @@ def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
         "usual": update.usual,
         "layers": layers,
         "message": update.message[:MOST_MESSAGE],
+        "peak_step": update.peak_step,
+        "shares": list(update.shares[: len(layers)]) if len(update.shares) == len(update.groups) else None,
+        "weights_finite": update.weights_finite,
     }
 
 

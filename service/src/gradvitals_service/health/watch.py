@@ -40,6 +40,7 @@ class Watch:
     next_frame: int = 0
     saved_frame: int | None = None  # None: this state is in no snapshot that could bring it back
     saved_at: datetime | None = None
+    evidence_due: int | None = None  # how many frames the stream has when the evidence of an event is complete
 
     def use_layout(self, layout_id: str, groups: Groups) -> None:
         """Go on with another layout; where its modules are others, what was usual says nothing any more."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
+from gradvitals_service.health import evidence
 from gradvitals_service.health.ranks import hear_of_rank
 from gradvitals_service.health.recording import record
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
@@ -19,6 +20,7 @@ from gradvitals_service.ingest.queries import StreamHead, StreamKey
 from gradvitals_service.ingest.schemas import FramesIn
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import Chunk
+from gradvitals_service.runs.models import Attempt
 from gradvitals_service.runs.queries import declare_layout, declare_run, has_run, lock_run, settle
 from gradvitals_service.runs.schemas import FINAL_STATES, LayerDeclaration, RunDeclaration
 from gradvitals_service.series import flags
@@ -64,7 +66,10 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     if place.declared_state in FINAL_STATES and place.state != place.declared_state:  # an end that may now hold
         session = transaction.session
         ledger.write()
-        settle(session, lock_run(session, run_id), queries.get_attempt(session, key))
+        attempt = queries.get_attempt(session, key)
+        settle(session, lock_run(session, run_id), attempt)
+        if attempt.state in FINAL_STATES:
+            evidence.complete_attempt(session, run_id, key.attempt_id)
         ledger.drop()  # the attempt's state is another now
     _publish(transaction, key, place.rank, frames)
     return {"next": head.next_frame, "event_revision": run.event_revision}
@@ -96,12 +101,24 @@ def _watch(transaction: Transaction, key: StreamKey, head: StreamHead, layout_id
         watch: Watch | None = remembered
     else:  # nothing is remembered, or another process has gone on meanwhile
         transaction.ledger.write()  # what an earlier attempt has sent just now counts
-        watch = find_watch(transaction.session, key, head, queries.get_attempt(transaction.session, key))
+        attempt = queries.get_attempt(transaction.session, key)
+        watch = find_watch(transaction.session, key, head, attempt)
+        if watch is not None:
+            watch.evidence_due = _take_over_evidence(transaction, key, head, attempt)
     if watch is None:
         return new_watch(layout_id, read_groups(transaction.session, key, layout_id))
     if watch.layout_id != layout_id:
         watch.use_layout(layout_id, read_groups(transaction.session, key, layout_id))
     return watch
+
+
+def _take_over_evidence(transaction: Transaction, key: StreamKey, head: StreamHead, attempt: Attempt) -> int | None:
+    """When the evidence of this stream's events is due; an attempt before it has ended, whether it said so or not."""
+    session = transaction.session
+    earlier = queries.earlier_stream(session, attempt, key.monitor) if head.layout_id is None else None
+    if earlier is not None:
+        evidence.complete_stream(session, earlier[0])
+    return evidence.complete_due(session, key, head.next_frame)
 
 
 def _store(
@@ -132,7 +149,7 @@ def _judge(
     """Run the detectors, write their events, and put a critical one on its way to people, once."""
     updates = watch.observe(*block)
     transaction.remember(key, watch)
-    if not updates:
+    if not updates and (watch.evidence_due is None or watch.frame < watch.evidence_due):
         return
     transaction.ledger.write()  # what is said of an event is read from what is stored
     session = transaction.session
@@ -143,6 +160,7 @@ def _judge(
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish_event(event)
     run_head.event_revision = run.event_revision
+    watch.evidence_due = evidence.complete_due(session, key, watch.frame)
 
 
 def _listen(transaction: Transaction, key: StreamKey, run_head: RunHead, frames: ChunkColumns) -> None:

@@ -96,7 +96,9 @@ class NonFiniteDetector:
     def _tell_weights(self) -> EventUpdate:
         assert self.episode is not None
         are = "are finite" if self.weights.finite else "are not finite any more"
-        return self.episode.update(KIND, "open", f"the gradient was not finite in {self._bad_steps()}; the weights {are}")
+        return self.episode.update(
+            KIND, "open", f"the gradient was not finite in {self._bad_steps()}; the weights {are}"
+        )
 
     def _bad_steps(self) -> str:
         return "1 bad step" if self._bad == 1 else f"{self._bad} bad steps"
