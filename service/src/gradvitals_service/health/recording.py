@@ -101,10 +101,15 @@ def _keep_surroundings(
 
 
 def _find(session: Session, key: StreamKey, rank: int, update: EventUpdate) -> Event | None:
-    """The event's row; one that began in an earlier attempt stands under that attempt."""
+    """The event's row; one that began in an earlier attempt stands under that attempt. Of one that is open since
+    before an upgrade, the newer detectors may think that it began elsewhere."""
     event = queries.find_event(session, key.run_id, event_id(key, update.kind, update.start_frame))
     start = (update.start_frame, update.start_step)
-    return event or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
+    return (
+        event
+        or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
+        or queries.find_older_event(session, key.run_id, rank, key.monitor, update.kind, DETECTOR_VERSION)
+    )
 
 
 def _open(key: StreamKey, rank: int, update: EventUpdate, now: datetime) -> Event:
