@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +13,10 @@ from service.speaking import ServiceUnderTest, Speaker
 from sqlalchemy import select
 
 from gradvitals_service.health.models import EventEvidence
+from gradvitals_service.projects.queries import keep_raw_layers
 from gradvitals_service.runs.deletion import Remover
 from gradvitals_service.series.codec import COLUMN_TYPES, decode_columns
+from gradvitals_service.series.retention import Retention
 
 NAN: dict[str, Any] = {
     "global_norm": [math.nan],
@@ -161,6 +164,22 @@ class TestWhenItIsComplete:
         run.send(110, 200)
         run.heartbeat(state="finished", monitors={"main": {"made": 310}})
         assert kept(service) == before
+
+
+def test_retention_takes_none_of_it_and_first_completes_what_a_silent_stream_left_open(
+    service: ServiceUnderTest,
+) -> None:
+    run = service.declare_run()
+    run.send(0, 60)
+    run.send(60, 1, **NAN)
+    run.send(61, 5)
+    with service.app.state.session_factory.begin() as session:
+        keep_raw_layers(session, "gru-lm", 30)
+    (retention,) = [chore for chore in service.app.state.chores if isinstance(chore, Retention)]
+    assert retention.work(datetime.now(UTC) + timedelta(days=31)) == 1
+    evidence = the_evidence(run)
+    assert (evidence["complete"], len(evidence["columns"]["step"])) == (True, 66)
+    assert evidence["layers"][1] == {"name": "head.weight", "norms": [4.0] * 66}
 
 
 class TestWhoAsks:
