@@ -94,6 +94,10 @@ class TestExplosion:
     def test_a_norm_that_rose_far_more_than_the_loss_is_one_too(self) -> None:
         assert "the norm rose before the loss" in guessed("explosion", global_norm={-1: 1e4}, loss={-1: 4.0}).cause
 
+    def test_a_loss_below_zero_has_no_factor_so_that_what_rose_first_is_not_known(self) -> None:
+        losses = {row: -2.0 + 0.01 * (row % 7) for row in range(N - 1)} | {-1: 50.0}
+        assert guess(onset("explosion", global_norm={-1: 1e3}, loss=losses)) is None
+
     def test_a_norm_that_crept_up_is_told_with_the_step_from_which_it_did(self) -> None:
         found = guessed("explosion", global_norm={-3: 4.0, -2: 9.0, -1: 1e3})
         assert found.cause.endswith("the norm rose step by step from step 597 on")

@@ -9,7 +9,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from service.health.test_watch import RUN_ID, new_run, send_history
-from service.speaking import ServiceUnderTest, Speaker
+from service.speaking import LAYERS, ServiceUnderTest, Speaker, layout_id
 from sqlalchemy import select
 
 from gradvitals_service.health.models import EventEvidence
@@ -83,6 +83,18 @@ class TestWhatIsKept:
         run.save(100, 200, 301)
         run.send(300, 1, **NAN)
         assert the_evidence(run)["clean_checkpoint"] == {"path": "/checkpoints/200.pt", "step": 200}
+
+    def test_has_no_layers_where_the_layout_was_another(self, service: ServiceUnderTest) -> None:
+        run = service.declare_run()
+        run.send(0, 2)
+        layers = [LAYERS[0] | {"name": name} for name in "abc"]
+        run.declare_layout(layers)
+        run.send(2, 1, layout_id=layout_id(layers), layer_norms=[1.0, 2.0, 3.0])
+        bad = NAN | {"layout_id": layout_id(layers), "layer_norms": [1.0, math.nan, 3.0]}
+        run.send(3, 1, **bad)
+        evidence = the_evidence(run)
+        assert evidence["columns"]["step"] == [0, 1, 2, 3]
+        assert evidence["layers"][0] == {"name": "b", "norms": ["NaN", "NaN", 2.0, "NaN"]}
 
     @pytest.mark.parametrize("size", [3, 64])
     def test_does_not_depend_on_how_frames_were_split(

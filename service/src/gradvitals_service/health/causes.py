@@ -158,7 +158,7 @@ def _loss_first(onset: Onset) -> Guess | None:
     before, so it is what this step was given, or the weights were changed by others. For one network the gradient grows
     about as the loss does; where it grew far more, the place was steep."""
     times, loss_times = _times(onset)
-    if not _loss_is_worse(onset) or times < np.exp(LARGE) or loss_times < np.sqrt(times):
+    if not (_loss_is_worse(onset) and times >= np.exp(LARGE) and loss_times >= np.sqrt(times)):
         return None
     at = _the_batch(onset.batch_id, f"the batch of step {onset.step[onset.began]}")
     return Guess(
@@ -185,7 +185,7 @@ def _norm_first(onset: Onset) -> Guess | None:
         return None
     times, loss_times = _times(onset)
     crept = times < np.exp(LARGE)
-    if _loss_is_worse(onset) and not crept and loss_times >= np.sqrt(times):
+    if _loss_is_worse(onset) and not crept and not loss_times < np.sqrt(times):
         return None
     where = f", first in {onset.first_layer}," if onset.first_layer else ""
     how = f"step by step from step {onset.step[onset.began]} on" if crept else "before the loss"
@@ -261,9 +261,10 @@ def _lr_jump(onset: Onset, within: int = RECENT) -> int | None:
 
 
 def _times(onset: Onset) -> tuple[float, float]:
-    """How many times their usual the norm and the loss of the first bad step were; 0 where that cannot be said."""
+    """How many times their usual the norm and the loss of the first bad step were; NaN where that cannot be said, as of
+    a loss that is below 0."""
     norm, loss = (values[onset.began] / usual(values, onset.began) for values in (onset.global_norm, onset.loss))
-    return float(np.nan_to_num(norm)), np.inf if onset.loss_is_bad[onset.began] else float(np.nan_to_num(loss))
+    return float(norm), np.inf if onset.loss_is_bad[onset.began] else float(loss)
 
 
 def _losses_known(onset: Onset) -> bool:

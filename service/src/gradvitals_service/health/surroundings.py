@@ -37,9 +37,12 @@ def read_around(session: Session, stream: StreamKey, frame: int, before: int, af
     """The frame, and as many as there are of those asked for before and after it; None where it cannot be read."""
     first, end = max(frame - before, 0), frame + after + 1
     pieces: list[tuple[int, ChunkColumns, str]] = []
+    sizes: dict[str, int] = {}
     for stored in frames_from(session, stream, first, end):
+        if stored.layout_id not in sizes:
+            sizes[stored.layout_id] = layout_size(session, stream.run_id, stored.layout_id)
         try:
-            parts = stored.decode(layout_size(session, stream.run_id, stored.layout_id))
+            parts = stored.decode(sizes[stored.layout_id])
         except CorruptChunkError:
             continue
         for start, frames in parts:
