@@ -126,6 +126,7 @@ def _open(key: StreamKey, rank: int, update: EventUpdate, now: datetime) -> Even
 
 
 def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
+    shares = update.shares[:MOST_LAYERS_NAMED]
     return {
         "severity": update.severity,
         "status": update.status,
@@ -136,7 +137,7 @@ def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
         "layers": layers,
         "message": update.message[:MOST_MESSAGE],
         "peak_step": update.peak_step,
-        "shares": list(update.shares[: len(layers)]) if len(update.shares) == len(update.groups) else None,
+        "shares": list(shares) if shares and len(shares) == len(layers) else None,
         "weights_finite": update.weights_finite,
     }
 
