@@ -154,6 +154,21 @@ class TestAnUpgradeOfTheDetectors:
         run.send(253, 300)
         assert self.rows(run.service) == before
 
+    def test_resolves_one_that_is_open_where_the_newer_see_nothing(
+        self, make_service: Callable[..., ServiceUnderTest]
+    ) -> None:
+        run = make_service().declare_run()
+        run.send(0, 100)
+        explode(run, 100)
+        run.service.app.state.writer.stop()
+        with run.service.app.state.session_factory.begin() as session:
+            session.execute(update(Event).values(detector_version=0, kind="vanishing"))
+        run.service = make_service()
+        revision = run.send(103, 1)["event_revision"]
+        event = newest(run)
+        assert (event["status"], event["end_step"], event["revision"]) == ("resolved", 103, revision)
+        assert event["message"].endswith("; the detectors were upgraded since, and see nothing of it")
+
     def test_goes_on_with_one_that_is_open_under_its_own_id(
         self, make_service: Callable[..., ServiceUnderTest]
     ) -> None:

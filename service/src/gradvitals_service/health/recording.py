@@ -4,9 +4,9 @@ An event's id follows from its stream, kind and first frame, so that no event co
 change of an event counts up its run's ``event_revision``. The caller holds the run's lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from gradvitals_service.health import evidence
-from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate
+from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate, Kind
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.opening import describe_opening, say_cause
@@ -28,6 +28,7 @@ from gradvitals_service.series.history import layer_norms_at
 
 MOST_LAYERS_NAMED = 100
 MOST_MESSAGE = 1024
+FORGOTTEN = "; the detectors were upgraded since, and see nothing of it"
 
 _NAMESPACE = UUID("6f6c4a1e-5b0e-4d7c-9a55-3f1c2d9e8b70")
 
@@ -83,6 +84,25 @@ def record(
     return changed
 
 
+def resolve_forgotten(
+    session: Session, run: Run, rank: int, monitor: str, going_on: Collection[Kind], last_step: int, now: datetime
+) -> list[Event]:
+    """Resolve what detectors of an earlier version left open and these see nothing of: nobody else ever would."""
+    forgotten = [
+        event
+        for event in queries.find_older_events(session, run.run_id, rank, monitor, DETECTOR_VERSION)
+        if event.kind in get_args(Kind) and event.kind not in going_on
+    ]
+    for event in forgotten:
+        run.event_revision += 1
+        event.status, event.end_step = "resolved", last_step
+        event.resolved_at = event.updated_at = now
+        event.revision = run.event_revision
+        event.message = f"{event.message[: MOST_MESSAGE - len(FORGOTTEN)]}{FORGOTTEN}"
+    session.flush()
+    return forgotten
+
+
 def _keep_surroundings(
     session: Session, event: Event, key: StreamKey, attempt: Attempt, *, opens: bool, next_frame: int
 ) -> None:
@@ -105,11 +125,11 @@ def _find(session: Session, key: StreamKey, rank: int, update: EventUpdate) -> E
     before an upgrade, the newer detectors may think that it began elsewhere."""
     event = queries.find_event(session, key.run_id, event_id(key, update.kind, update.start_frame))
     start = (update.start_frame, update.start_step)
-    return (
-        event
-        or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
-        or queries.find_older_event(session, key.run_id, rank, key.monitor, update.kind, DETECTOR_VERSION)
-    )
+    event = event or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
+    if event is not None:
+        return event
+    older = queries.find_older_events(session, key.run_id, rank, key.monitor, DETECTOR_VERSION)
+    return next((event for event in older if event.kind == update.kind), None)
 
 
 def _open(key: StreamKey, rank: int, update: EventUpdate, now: datetime) -> Event:

@@ -40,6 +40,7 @@ class Watch:
     next_frame: int = 0
     saved_frame: int | None = None  # None: this state is in no snapshot that could bring it back
     saved_at: datetime | None = None
+    is_restored: bool = False  # and has judged nothing new yet: what was open may be judged otherwise now
     evidence_due: int | None = None  # how many frames the stream has when the evidence of an event is complete
 
     def use_layout(self, layout_id: str, groups: Groups) -> None:
@@ -109,7 +110,9 @@ def _restore(session: Session, key: StreamKey, layout_id: str) -> Watch:
             seen = max(watch.frame - first, 0)
             if seen < len(frames):
                 watch.observe(first + seen, frames.after(seen))
-    return watch or new_watch(layout_id, read_groups(session, key, layout_id))
+    watch = watch or new_watch(layout_id, read_groups(session, key, layout_id))
+    watch.is_restored = True
+    return watch
 
 
 def _from_snapshot(session: Session, key: StreamKey, layout_id: str) -> Watch | None:

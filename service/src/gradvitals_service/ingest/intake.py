@@ -11,7 +11,7 @@ from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
 from gradvitals_service.health import evidence
 from gradvitals_service.health.ranks import hear_of_rank
-from gradvitals_service.health.recording import record
+from gradvitals_service.health.recording import record, resolve_forgotten
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
@@ -149,7 +149,8 @@ def _judge(
     """Run the detectors, write their events, and put a critical one on its way to people, once."""
     updates = watch.observe(*block)
     transaction.remember(key, watch)
-    if not updates and (watch.evidence_due is None or watch.frame < watch.evidence_due):
+    is_due = watch.evidence_due is not None and watch.frame >= watch.evidence_due
+    if not updates and not is_due and not watch.is_restored:
         return
     transaction.ledger.write()  # what is said of an event is read from what is stored
     session = transaction.session
@@ -159,6 +160,12 @@ def _judge(
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish_event(event)
+    if watch.is_restored:
+        last_step = int(block[1].columns["step"][-1])
+        going_on = watch.detectors.open_kinds
+        for event in resolve_forgotten(session, run, attempt.rank, key.monitor, going_on, last_step, transaction.now):
+            transaction.publish_event(event)
+        watch.is_restored = False
     run_head.event_revision = run.event_revision
     watch.evidence_due = evidence.complete_due(session, key, watch.frame)
 

@@ -9,8 +9,9 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradvitals_service.health.detectors.episode import Episode
 from gradvitals_service.health.detectors.explosion import ExplosionDetector
-from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate, Frames
+from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate, Frames, Kind
 from gradvitals_service.health.detectors.non_finite import NonFiniteDetector
 from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
@@ -76,6 +77,16 @@ class Detectors:
         weights = self._non_finite.weights
         for row, update in sorted(told, key=itemgetter(0)):  # stable: one order within a frame
             yield replace(update, weights_finite=weights.at(row))
+
+    @property
+    def open_kinds(self) -> set[Kind]:
+        """The kinds of which an event goes on."""
+        episodes: dict[Kind, Episode | None] = {
+            "non_finite": self._non_finite.episode,
+            "explosion": self._explosion.episode,
+            "vanishing": self._vanishing.episode,
+        }
+        return {kind for kind, episode in episodes.items() if episode is not None}
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""
