@@ -113,13 +113,14 @@ def demo_command(
 def replay_command(
     traces: Annotated[Path, typer.Argument(help="Folder of recorded traces.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="JSON file to write the events to.")],
+    plot: Annotated[Path | None, typer.Option(help="Folder to draw each run into, as NAME.png.")] = None,
 ) -> None:
     """Run the detectors over a folder of traces, and write the events that they find."""
     from gradvitals_service.health.replay import TraceError, replay  # needed by nothing else
 
     with _plain_errors():
         try:
-            replay(traces, out)
+            replay(traces, out, plot)
         except TraceError as error:
             _fail(str(error))
 

@@ -52,6 +52,12 @@ def open_events_of_rank(session: Session, run_id: UUID, rank: int, kind: str) ->
     return session.scalars(select(Event).where(*of_rank).order_by(Event.event_id)).all()
 
 
+def events_of_line(session: Session, run_id: UUID, monitor: str, rank: int, kinds: Collection[str]) -> Sequence[Event]:
+    """The events of some kinds of one monitor of one rank, in the order of their steps."""
+    of_line = (Event.run_id == run_id, Event.monitor == monitor, Event.rank == rank, Event.kind.in_(kinds))
+    return session.scalars(select(Event).where(*of_line).order_by(Event.start_step, Event.event_id)).all()
+
+
 def worst_open_events() -> Subquery:
     """How urgent the worst open event of each run is that has one: (run_id, urgency)."""
     worst = select(Event.run_id, func.max(URGENCY).label("urgency")).where(Event.status == "open")

@@ -113,6 +113,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/advice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Advice
+         * @description Which clip threshold suits a run, why, and what other ones would have clipped.
+         */
+        get: operations["read_run_advice_api_v1_runs__run_id__advice_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/attempts/{attempt_id}": {
         parameters: {
             query?: never;
@@ -384,6 +404,54 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AdviceRead
+         * @description Which threshold suits a run; where attempts overlap, the newest counts.
+         */
+        AdviceRead: {
+            /**
+             * Already Clipped
+             * @description frames that were clipped before they were measured
+             */
+            already_clipped: number;
+            /**
+             * Damaged
+             * @description frames that the disk has spoiled
+             */
+            damaged: number;
+            /**
+             * Frames
+             * @description frames with a finite norm that was measured before any clipping
+             */
+            frames: number;
+            /** Healthy Frames */
+            healthy_frames: number;
+            histogram: components["schemas"]["HistogramRead"];
+            /** Monitor */
+            monitor: string;
+            newest: components["schemas"]["NewestRead"];
+            /** Non Finite */
+            non_finite: number;
+            /** Rank */
+            rank: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Suggested Max Norm
+             * @description null where the norms do not carry one
+             */
+            suggested_max_norm: number | null;
+            /**
+             * Thresholds
+             * @description those asked for, the present and the suggested one, ascending
+             */
+            thresholds: components["schemas"]["ThresholdRead"][];
+        };
         /**
          * AttemptRead
          * @description One lifetime of one process of a run.
@@ -858,6 +926,26 @@ export interface components {
             values: (number | null)[][];
         };
         /**
+         * HistogramRead
+         * @description Frames by norm, in buckets that end at numbers of three significant digits; empty ones are left out.
+         */
+        HistogramRead: {
+            /** Above */
+            above: number[];
+            /** Frames */
+            frames: number[];
+            /**
+             * Healthy
+             * @description of these, outside of explosions and non-finite gradients
+             */
+            healthy: number[];
+            /**
+             * Up To
+             * @description null: without an end
+             */
+            up_to: (number | null)[];
+        };
+        /**
          * LayerRead
          * @description One layer at the newest frame.
          */
@@ -992,6 +1080,33 @@ export interface components {
             optimizer: string | null;
             /** Spooled */
             spooled: number;
+        };
+        /**
+         * NewestRead
+         * @description The newest frames, with medians; null where nothing is known.
+         */
+        NewestRead: {
+            /** Clip Rate */
+            clip_rate: number | null;
+            /**
+             * Effective Lr
+             * @description of learning rate times clip coefficient
+             */
+            effective_lr: number | null;
+            /**
+             * Frames
+             * @description how many, at most 1,024
+             */
+            frames: number;
+            /** Global Norm */
+            global_norm: number | null;
+            /** Lr */
+            lr: number | null;
+            /**
+             * Max Norm
+             * @description the threshold in force; null where norm clipping is off
+             */
+            max_norm: number | null;
         };
         /**
          * ResumeRead
@@ -1268,6 +1383,40 @@ export interface components {
             /** Status */
             status: string;
         };
+        /**
+         * ThresholdRead
+         * @description What one threshold would have clipped; the counts are exact for a number of up to three significant digits.
+         */
+        ThresholdRead: {
+            /**
+             * Clip Rate
+             * @description `clipped` over `frames`
+             */
+            clip_rate: number | null;
+            /**
+             * Clipped
+             * @description of all frames; at least so many, where the threshold has more digits
+             */
+            clipped: number;
+            /** Clipped At Most */
+            clipped_at_most: number;
+            /**
+             * Healthy Clip Rate
+             * @description `healthy_clipped` over `healthy_frames`
+             */
+            healthy_clip_rate: number | null;
+            /** Healthy Clipped */
+            healthy_clipped: number;
+            /** Healthy Clipped At Most */
+            healthy_clipped_at_most: number;
+            /** Max Norm */
+            max_norm: number;
+            /**
+             * Mean Clip Coefficient
+             * @description over all frames, to half a percent
+             */
+            mean_clip_coefficient: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1491,6 +1640,43 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_run_advice_api_v1_runs__run_id__advice_get: {
+        parameters: {
+            query?: {
+                /** @description a threshold to judge; repeatable */
+                max_norm?: number[] | null;
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                rank?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdviceRead"];
+                };
             };
             /** @description a refusal, in one shape for all */
             default: {

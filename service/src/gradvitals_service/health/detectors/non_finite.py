@@ -5,6 +5,7 @@ GradScaler looks for its scale by overflowing now and then, and skips those step
 steps in a row are not a search any more, and a non-finite gradient that was not skipped has reached the weights.
 """
 
+import math
 import struct
 from typing import Final
 
@@ -45,16 +46,17 @@ class NonFiniteDetector:
 
     def observe(self, frames: Frames) -> Told:
         """Look at a block of frames, in order."""
-        finite = np.isfinite(frames.global_norm)
+        norms = frames.global_norm.tolist()
         self.weights.begin_block(frames)
-        if self.episode is None and finite.all():
+        # In double precision a sum of single ones is finite exactly if each of them is.
+        if self.episode is None and math.isfinite(sum(norms)):
             self._pass_finite(len(frames))
             self.weights.pass_finite()
             return []
         told = []
-        for row, is_finite in enumerate(finite.tolist()):
+        for row, norm in enumerate(norms):
             news = self.weights.measure(row) and self.episode is not None
-            update = self._observe_finite() if is_finite else self._observe_bad(frames.view(row), row)
+            update = self._observe_finite() if math.isfinite(norm) else self._observe_bad(frames.view(row), row)
             if update is None and news:
                 update = self._tell_weights()
             if update is not None:
