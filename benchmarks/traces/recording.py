@@ -128,9 +128,9 @@ def train(scenario: Scenario, seed: int) -> Run:
 
 
 def _disturbed(scenario: Scenario, step: int) -> bool:
-    """From the first injection on, what happens is the injection's."""
+    """From the first injection on, what happens is the injection's, and what is tried must end before it."""
     first = 0 if scenario.control is not None else min((i.step for i in scenario.injections), default=math.inf)
-    return step >= first
+    return step + labelling.HARM_STEPS >= first
 
 
 def _stands_out(row: Row, recording: Recording, step: int, trials: Sequence[Trial]) -> bool:
@@ -174,8 +174,9 @@ def label(run: Run, scenario: Scenario) -> tuple[list[dict[str, Any]], list[dict
     for start, twin in sorted(run.twins.items()):
         stop = start + len(twin)
         found = labelling.explosion(run.recording.norms[start:stop], twin.norms, start)
-        harm = labelling.loss_ratio(run.recording.losses[start + 1 : stop], twin.losses[1:])
         for explosion in found:
+            lag = explosion["start_step"] - start + 1
+            harm = labelling.loss_ratio(run.recording.losses[start + lag : stop], twin.losses[lag:])
             explosion["verified"]["harm_loss_ratio_40"] = harm
             if harm is not None and harm < labelling.BENIGN:
                 explosion["harm"] = "none measured"
@@ -200,7 +201,8 @@ def _to_the_end(end: int | None, stop: int, steps: int) -> int | None:
 
 
 def _judge_trial(run: Run, trial: Trial, labels: list[dict[str, Any]], ignore: list[dict[str, Any]]) -> None:
-    norms, losses = run.recording.norms[trial.step :], run.recording.losses[trial.step + 1 :]
+    before = min((start for start in run.twins if start > trial.step), default=len(run.recording))
+    norms, losses = run.recording.norms[trial.step : before], run.recording.losses[trial.step + 1 : before]
     near = norms[: labelling.HARM_STEPS]
     verdict = labelling.spike(near, losses, trial.clipped_losses, trial.median)
     ratio = labelling.loss_ratio(losses, trial.clipped_losses)
