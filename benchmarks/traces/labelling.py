@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 DEPARTED: Final = 3.0
 EXPLODED: Final = 8.0
-"""An explosion is a stretch above three times the twin's norm that reaches eight times."""
+"""An explosion is a stretch above three times the twin's norm that reaches eight times, and also eight times the run's
+own norm of before: a twin that has learned everything is no measure."""
 
 VANISHED: Final = 0.01
 FAINT: Final = 0.1
@@ -45,10 +46,13 @@ GRADUAL: Final = 5
 INFINITE: Final = 1e30
 
 
-def explosion(norms: NDArray[np.float64], twin: NDArray[np.float64], cause_step: int) -> list[dict[str, Any]]:
-    """The first departure from the twin, as label; both series begin at ``cause_step``."""
+def explosion(
+    norms: NDArray[np.float64], twin: NDArray[np.float64], cause_step: int, before: float = 0.0
+) -> list[dict[str, Any]]:
+    """The first departure from the twin, as label; both series begin at ``cause_step``, and ``before`` is the median of
+    the run's own norms until then."""
     ratios = _ratios(norms, twin)
-    reached = np.flatnonzero(ratios >= EXPLODED)
+    reached = np.flatnonzero((ratios >= EXPLODED) & (np.nan_to_num(norms, nan=math.inf) >= EXPLODED * before))
     if not len(reached):
         return []
     first = int(reached[0])

@@ -21,7 +21,10 @@ TWIN_STEPS: Final = 400
 MEDIAN_STEPS: Final = 64
 MEDIAN_KNOWN: Final = 8
 TRIALS_APART: Final = 20
-MOST_TRIALS: Final = 12
+MOST_TRIALS: Final = 40
+
+OWN_AGAIN: Final = 100
+"""Steps after an injection from which on a spike may be the run's own again."""
 
 BROKEN_STEPS: Final = 60
 """A run that has been non-finite for so many steps has nothing more to show."""
@@ -128,9 +131,11 @@ def train(scenario: Scenario, seed: int) -> Run:
 
 
 def _disturbed(scenario: Scenario, step: int) -> bool:
-    """From the first injection on, what happens is the injection's, and what is tried must end before it."""
-    first = 0 if scenario.control is not None else min((i.step for i in scenario.injections), default=math.inf)
-    return step + labelling.HARM_STEPS >= first
+    """What follows an injection is the injection's, and what is tried must end before it. A run that is compared with
+    a control is compared as a whole."""
+    if scenario.control is not None:
+        return True
+    return any(i.step - labelling.HARM_STEPS <= step < i.step + OWN_AGAIN for i in scenario.injections)
 
 
 def _stands_out(row: Row, recording: Recording, step: int, trials: Sequence[Trial]) -> bool:
@@ -173,14 +178,16 @@ def label(run: Run, scenario: Scenario) -> tuple[list[dict[str, Any]], list[dict
     labels, ignore = list[dict[str, Any]](), list[dict[str, Any]]()
     for start, twin in sorted(run.twins.items()):
         stop = start + len(twin)
-        found = labelling.explosion(run.recording.norms[start:stop], twin.norms, start)
+        before = float(np.median(run.recording.norms[max(start - MEDIAN_STEPS, 0) : start])) if start else 0.0
+        found = labelling.explosion(run.recording.norms[start:stop], twin.norms, start, before)
         for explosion in found:
             lag = explosion["start_step"] - start + 1
             harm = labelling.loss_ratio(run.recording.losses[start + lag : stop], twin.losses[lag:])
             explosion["verified"]["harm_loss_ratio_40"] = harm
             if harm is not None and harm < labelling.BENIGN:
                 explosion["harm"] = "none measured"
-        mine, its = run.recording.layer_norms[start:stop], twin.layer_norms
+        frozen = np.array([~row.requires_grad for row in run.recording.rows[start:stop]])
+        mine, its = run.recording.layer_norms[start:stop], np.where(frozen, 0.0, twin.layer_norms)
         vanishing, faint = labelling.vanishing(mine, its, run.layers, start)
         for gone in vanishing:
             gone["end_step"] = _to_the_end(gone["end_step"], stop, len(run.recording))

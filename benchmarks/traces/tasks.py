@@ -32,16 +32,14 @@ def predict_next(model: nn.Module, batch: Batch) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def clusters(
-    seed: int, *, inputs: int = 16, classes: int = 6, spread: float = 1.0, size: int = BATCH, domains: int = 1
-) -> Batches:
-    """Gaussian clusters, three to a class. With several domains, ``step`` has no say: see ``switching``."""
-    centres = torch.randn(3 * classes * domains, inputs, generator=Generator().manual_seed(seed)) * 2.0
+def clusters(seed: int, *, inputs: int = 16, classes: int = 6, spread: float = 1.0, size: int = BATCH) -> Batches:
+    """Gaussian clusters, three to a class; some are called by a wrong class."""
+    centres = torch.randn(3 * classes, inputs, generator=Generator().manual_seed(seed)) * 2.0
 
     def draw(generator: Generator, step: int) -> Batch:
         which = torch.randint(len(centres), (size,), generator=generator)
         points = centres[which] + spread * torch.randn(size, inputs, generator=generator)
-        return points, which % classes
+        return points, _some_wrong(which % classes, classes, generator)
 
     return draw
 
@@ -60,6 +58,12 @@ def teacher(seed: int, *, inputs: int = 10, noise: float = 0.1, size: int = BATC
     return draw
 
 
+def _some_wrong(which: Tensor, classes: int, generator: Generator) -> Tensor:
+    """A tenth of the classes drawn anew, so that the loss has a floor, as that of most real tasks has."""
+    wrong = torch.rand(which.shape, generator=generator) < 0.1
+    return torch.where(wrong, torch.randint(classes, which.shape, generator=generator), which)
+
+
 def few_examples(batches: Batches, count: int = 8) -> Batches:
     """The same ``count`` batches again and again, so that a network can know them by heart."""
 
@@ -70,7 +74,7 @@ def few_examples(batches: Batches, count: int = 8) -> Batches:
 
 
 def gratings(seed: int, *, classes: int = 6, noise: float = 0.7, size: int = BATCH) -> Batches:
-    """Images of 12 x 12 pixels with a grating whose angle is the class."""
+    """Images of 12 x 12 pixels with a grating whose angle is the class; some are called by a wrong one."""
     across = torch.linspace(-1.0, 1.0, 12)
     rows, columns = torch.meshgrid(across, across, indexing="ij")
     start = float(torch.rand(1, generator=Generator().manual_seed(seed)))
@@ -81,7 +85,7 @@ def gratings(seed: int, *, classes: int = 6, noise: float = 0.7, size: int = BAT
         phase = 6.3 * torch.rand(size, 1, 1, generator=generator)
         waves = torch.sin(7.0 * (torch.cos(angle) * rows + torch.sin(angle) * columns) + phase)
         images = waves + noise * torch.randn(size, 12, 12, generator=generator)
-        return images[:, None], which
+        return images[:, None], _some_wrong(which, classes, generator)
 
     return draw
 

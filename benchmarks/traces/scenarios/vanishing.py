@@ -146,9 +146,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "v_rnn_contracts",
-        "recurrent matrix with singular values of 0.02 from the start: only the last input is heard",
+        "recurrent matrix with singular values of 0.005 from the start: only the last input is heard",
         500,
-        _recurrent(nn.RNN, gain=0.02),
+        _recurrent(nn.RNN, gain=0.005),
         "contracting_recurrence",
         (1,),
         control=_recurrent(nn.RNN),
@@ -209,7 +209,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "v_gains_faint",
-        "the gains of all residual branches are set to a twentieth and frozen at 400: borderline",
+        "the gains of all residual branches are set to a fortieth and frozen at 400: borderline",
         800,
         _residual(0.5),
         "closed_gates",

@@ -27,6 +27,11 @@ class TestExplosion:
     def test_needs_eight_times_the_twin(self):
         assert labelling.explosion(changed(FLAT, 7, 20, 7.9), FLAT, 1000) == []
 
+    def test_needs_eight_times_what_the_run_had_before(self):
+        norms = changed(FLAT, 7, 20, 10.0)
+        assert len(labelling.explosion(norms, FLAT, 1000, before=1.0)) == 1
+        assert labelling.explosion(norms, FLAT, 1000, before=2.0) == []
+
     def test_is_gradual_when_it_takes_more_than_five_steps(self):
         norms = changed(changed(FLAT, 7, 13, 4.0), 13, 20, 10.0)
         assert labelling.explosion(norms, FLAT, 1000)[0]["gradual"] is True
