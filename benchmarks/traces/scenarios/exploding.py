@@ -79,7 +79,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         300,
         _mlp_regression(0.02),
         "lr_bump",
-        (1, 2, 3),
+        (1, 2),
         (Injection(12, inject.raise_rate(40.0)),),
     ),
     Scenario(
@@ -88,7 +88,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         300,
         _recurrent(nn.GRU, 30.0, make_optimizer=sgd()),
         "lr_too_high",
-        (1, 2),
+        (1,),
         control=_recurrent(nn.GRU, 0.3, make_optimizer=sgd()),
     ),
     Scenario(
@@ -97,7 +97,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         300,
         _deep(3.4),
         "bad_init",
-        (1, 2),
+        (1,),
         control=_deep(2.4),
     ),
     Scenario(
@@ -106,7 +106,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         800,
         _transformer(warm_up(0.003, 100), make_optimizer=adamw),
         "lr_bump",
-        (1, 2),
+        (1,),
         (Injection(450, inject.raise_rate(100.0)),),
     ),
     Scenario(
@@ -115,7 +115,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         800,
         _transformer(warm_up(0.002, 100), norm_first=False, make_optimizer=adamw, max_norm=1.0),
         "lr_bump",
-        (1, 2),
+        (1,),
         (Injection(500, inject.raise_rate(100.0)),),
     ),
     Scenario(
@@ -132,7 +132,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         1100,
         _mlp_regression(0.01),
         "lr_ramp",
-        (1, 2),
+        (1,),
         (Injection(200, inject.grow_rate(200, 1.012)),),
     ),
     Scenario(
@@ -141,7 +141,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         1000,
         _images(constant(0.02), make_optimizer=sgd(0.9)),
         "negative_weight_decay",
-        (1, 2),
+        (1,),
         (Injection(300, inject.grow_weights(1.004)),),
     ),
     Scenario(
@@ -150,7 +150,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _mlp_regression(0.02, make_optimizer=sgd()),
         "zero_grad_forgotten",
-        (1, 2),
+        (1,),
         (Injection(400, inject.forget_zero_grad),),
     ),
     Scenario(
@@ -168,7 +168,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         2000,
         _recurrent(nn.RNN, 0.15, gain=1.1, make_optimizer=sgd()),
         "natural",
-        (1, 2, 3),
+        (1, 2),
     ),
     Scenario(
         "e_wall_rnn_rmsprop",
@@ -192,7 +192,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         1100,
         _recurrent(nn.LSTM, 0.003),
         "recurrent_rescale",
-        (1, 2),
+        (1,),
         (Injection(700, inject.scale_recurrence(6.0)),),
     ),
     Scenario(
@@ -201,7 +201,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         700,
         _images(constant(0.03), make_optimizer=sgd(0.9)),
         "corrupt_batch",
-        (1, 2),
+        (1,),
         (Injection(450, inject.multiply_inputs(255.0, 450)),),
     ),
     Scenario(
@@ -210,7 +210,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _mlp_regression(0.01, max_norm=1.0),
         "corrupt_batch",
-        (1, 2),
+        (1,),
         (Injection(600, inject.multiply_targets(300.0, 600)),),
     ),
     Scenario(
@@ -219,7 +219,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         800,
         _images(constant(0.02), norm=True, make_optimizer=sgd(0.9)),
         "reduction_changed",
-        (1, 2),
+        (1,),
         (Injection(400, inject.sum_instead_of_mean(32)),),
     ),
     Scenario(
@@ -228,7 +228,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         700,
         _transformer(constant(0.003)),
         "normalisation_lost",
-        (1, 2),
+        (1,),
         (Injection(400, inject.on_model(_lose_norms)),),
     ),
     Scenario(
@@ -237,7 +237,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         800,
         _images(constant(0.02), make_optimizer=sgd(0.9)),
         "bad_checkpoint",
-        (1, 2),
+        (1,),
         (Injection(500, inject.scale_weights(lambda model: model.get_submodule("convolutions.1.0"), 25.0)),),
     ),
     Scenario(
@@ -246,7 +246,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _experts(),
         "bad_checkpoint",
-        (1, 2),
+        (1,),
         (Injection(600, inject.scale_weights(lambda model: model, 8.0)),),
     ),
     Scenario(
@@ -255,7 +255,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         1200,
         _values(0.02, bootstraps=True),
         "natural",
-        (1, 2),
+        (1,),
     ),
     Scenario(
         "e_noisy_past",
@@ -272,7 +272,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _images(cosine(0.05, 300), make_optimizer=sgd(0.9)),
         "lr_restart",
-        (1, 2),
+        (1,),
         (Injection(600, inject.raise_rate(60.0)),),
     ),
     Scenario(
@@ -281,7 +281,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         800,
         plan(lambda: networks.Mlp(3, 2, depth=3, width=48), tasks.denoising, tasks.regress, constant(0.002)),
         "lr_bump",
-        (1, 2),
+        (1,),
         (Injection(500, inject.raise_rate(300.0)),),
     ),
     Scenario(
@@ -305,7 +305,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             make_optimizer=adam,
         ),
         "lr_bump",
-        (1, 2),
+        (1,),
         (Injection(700, inject.raise_rate(1000.0)),),
     ),
 )

@@ -132,7 +132,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         500,
         _deep(nn.Sigmoid, 0.05, make_optimizer=sgd()),
         "deep_sigmoid",
-        (1, 2),
+        (1,),
         control=_deep(nn.Tanh, 0.05, residual=True, make_optimizer=sgd()),
     ),
     Scenario(
@@ -141,7 +141,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         500,
         _deep(nn.ReLU, 0.001),
         "deep_relu",
-        (1, 2),
+        (1,),
         control=_deep(nn.ReLU, 0.001, residual=True),
     ),
     Scenario(
@@ -159,7 +159,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _mlp(),
         "dying_relu",
-        (1, 2),
+        (1,),
         (Injection(400, inject.set_bias(_block(2), -20.0)),),
     ),
     Scenario(
@@ -168,7 +168,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         800,
         _images(),
         "dying_relu",
-        (1, 2),
+        (1,),
         (Injection(350, inject.set_bias(lambda model: model.get_submodule("convolutions.1.0"), -50.0)),),
     ),
     Scenario(
@@ -177,7 +177,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _residual(),
         "detached",
-        (1, 2),
+        (1,),
         (Injection(500, _detach_block(1)),),
     ),
     Scenario(
@@ -195,7 +195,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _recurrent(nn.LSTM),
         "detached",
-        (1, 2),
+        (1,),
         (Injection(500, inject.on_model(_detach_memory)),),
     ),
     Scenario(
@@ -222,7 +222,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _transformer(),
         "saturation",
-        (1, 2),
+        (1,),
         (Injection(500, _sharpen(1e4)),),
     ),
     Scenario(
@@ -231,7 +231,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         1000,
         plan(lambda: networks.Experts(16, 6), tasks.clusters, tasks.classify, constant(0.003)),
         "expert_collapse",
-        (1, 2),
+        (1,),
         (Injection(500, inject.on_model(_one_expert)),),
     ),
     Scenario(
@@ -258,7 +258,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _recurrent(nn.GRU),
         "saturation",
-        (1, 2),
+        (1,),
         (Injection(500, inject.set_bias(lambda model: model.get_submodule("cell"), 12.0)),),
     ),
     Scenario(
@@ -294,7 +294,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         900,
         _mlp(),
         "weakened",
-        (1, 2),
+        (1,),
         (Injection(500, _weaken(0.002)),),
     ),
     Scenario(
