@@ -32,8 +32,9 @@ LEVEL_FRAMES = 64
 RAISED = math.log(3.0)
 """Above three times its level a norm is raised: where suspicion begins, and below which calm does."""
 
-LARGE = math.log(10.0)
-"""The least factor by which a norm must exceed its level before a worse loss is laid at its door."""
+LARGE = math.log(6.0)
+"""The least factor by which a norm must exceed its level before a worse loss is laid at its door. An explosion is by its
+definition eight times what the norm would have been, which the level is not exactly."""
 
 UNHEARD_OF = math.log(30.0)
 """A batch that pushes thirty times harder than usual may be worth a look, whatever follows; below that, isolated spikes
@@ -73,7 +74,14 @@ WATCH_FRAMES = 12
 
 HARM_MARGIN = 1.5
 """The losses after must exceed what the window had seen, and what the raised frame itself had, by this factor of the
-distance from the median."""
+distance from the median. Until the window is full, the loss is taken to stray by its own size."""
+
+BEYOND_DOUBT = 4.0
+"""Losses that exceed it by this factor speak for themselves: then the norm need only be large, not seldom."""
+
+LONE = 1.0 / 3.0
+"""A new task is as hard on the next batch. Where the loss falls by more than this at once, the batch was a lone one, and
+excuses no loss but its own."""
 
 HARM_FRAMES = 3
 """Losses whose median must be worse: one bad batch after a large norm proves nothing."""
@@ -126,7 +134,9 @@ class ExplosionDetector:
         self._watch_left = 0
         self._watch_peak = 0.0  # the largest excess of the watch, and the norm that had it
         self._watch_norm = 0.0
-        self._loss_bound = math.nan
+        self._loss_usual = math.nan
+        self._loss_stray = 0.0  # how far above the usual losses were seen
+        self._excuse = 0.0  # how far above it the loss of the raised frame was
         self._after = [math.nan] * HARM_FRAMES
 
     def seam(self) -> None:
@@ -247,7 +257,7 @@ class ExplosionDetector:
     def _watch_loss(self, frame: FrameView, excess: float) -> bool:
         """Whether the losses after a raised norm are worse than anything that explains them."""
         if self._watch_left == 0:
-            if excess > RAISED and len(self._losses) >= HARM_FRAMES:
+            if excess > RAISED and len(self._losses):
                 self._begin_watch(frame, excess)
             return False
         self._watch_left -= 1
@@ -255,18 +265,27 @@ class ExplosionDetector:
             self._watch_peak, self._watch_norm = excess, frame.global_norm
         if not math.isfinite(frame.loss):
             return False
+        if math.isnan(self._after[-1]) and frame.loss - self._loss_usual < LONE * self._excuse:
+            self._excuse = 0.0
         self._after = [*self._after[1:], frame.loss]
-        worse = sorted(self._after)[HARM_FRAMES // 2] if math.isfinite(self._after[0]) else -math.inf
-        return worse > self._loss_bound and self._watch_peak >= max(LARGE, SELDOM * self._tail.scale)
+        if self._watch_peak < LARGE or math.isnan(self._after[0]):
+            return False
+        worse = sorted(self._after)[HARM_FRAMES // 2] - self._loss_usual
+        stray = max(self._loss_stray, self._excuse)
+        seldom = self._watch_peak >= SELDOM * self._tail.scale
+        return worse > (HARM_MARGIN if seldom else BEYOND_DOUBT) * stray and worse > 0.0
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
         self._watch_peak, self._watch_norm = excess, frame.global_norm
         self._after = [math.nan] * HARM_FRAMES
-        usual, seen = self._losses.median, self._losses.maximum
+        usual = self._losses.median
+        unknown = 1.0 - len(self._losses) / LEVEL_FRAMES
+        self._loss_usual = usual
+        self._loss_stray = max(self._losses.maximum - usual, unknown * abs(usual))
         # A loss that is high already with this frame was not made by this frame's update.
         at_once = frame.loss if math.isfinite(frame.loss) and not self._lr_watch_left else usual
-        self._loss_bound = usual + HARM_MARGIN * (max(seen, at_once) - usual)
+        self._excuse = at_once - usual
 
     def _ramp(self, level: float) -> bool:
         if len(self._marked_levels) < RAMP_MARKS or not len(self._losses):
@@ -366,7 +385,9 @@ class ExplosionDetector:
             self._highest_lr,
             self._watch_peak,
             self._watch_norm,
-            self._loss_bound,
+            self._loss_usual,
+            self._loss_stray,
+            self._excuse,
             *self._after,
         )
         return numbers + b"".join(part.pack() for part in windows) + pack_episode(self.episode)
@@ -374,8 +395,9 @@ class ExplosionDetector:
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _NUMBERS.unpack_from(data, offset)
         self._frames, self._calm, self._harmed, self._watch_left, self._lr_watch_left = numbers[:5]
-        self._highest_lr, self._watch_peak, self._watch_norm, self._loss_bound = numbers[5:9]
-        self._after = list(numbers[9:])
+        self._highest_lr, self._watch_peak, self._watch_norm = numbers[5:8]
+        self._loss_usual, self._loss_stray, self._excuse = numbers[8:11]
+        self._after = list(numbers[11:])
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
@@ -383,7 +405,7 @@ class ExplosionDetector:
         return offset
 
 
-_NUMBERS = struct.Struct(f"<QI?IIdddd{HARM_FRAMES}d")
+_NUMBERS = struct.Struct(f"<QI?IIdddddd{HARM_FRAMES}d")
 
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:
