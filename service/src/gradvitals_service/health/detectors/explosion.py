@@ -90,13 +90,14 @@ LR_JUMP = 3.0
 """A learning rate this many times higher than ever before explains a worse loss better than the data does. Warm-up
 grows by less from step to step, and a restart returns to a rate that was there before."""
 
-RAMP = math.log(10.0)
+RAMP = math.log(8.0)
 """Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is
 worse too."""
 
 RAMP_EVERY = 32
+MARKS_KNOWN = 4
 RAMP_MARKS = 16
-"""The ramp window: a mark of level and loss every 32 frames, 16 of them, so about 500 frames."""
+"""The ramp window: a mark of level and loss every 32 frames, from 4 of them on up to 16, so about 500 frames."""
 
 CALM_FRAMES = 32
 """Frames in a row that are not raised before the event resolves: half a level window, so that a run that stays at a new
@@ -195,7 +196,7 @@ class ExplosionDetector:
 
     def _might_ramp(self, levels: NDArray[np.float64]) -> NDArray[np.intp]:
         """The frames before the next mark whose level is high enough for a ramp."""
-        if not self._marked_levels.full or not len(levels):
+        if len(self._marked_levels) < MARKS_KNOWN or not len(levels):
             return np.empty(0, np.intp)
         return np.flatnonzero(levels > self._marked_levels.median + RAMP)
 
@@ -288,7 +289,7 @@ class ExplosionDetector:
         self._excuse = at_once - usual
 
     def _ramp(self, level: float) -> bool:
-        if len(self._marked_levels) < RAMP_MARKS or not len(self._losses):
+        if len(self._marked_levels) < MARKS_KNOWN or not len(self._losses):
             return False
         worse = self._losses.median > self._marked_losses.maximum
         return worse and level > self._marked_levels.median + RAMP

@@ -18,6 +18,10 @@ before."""
 PAUSE_ONCE_IN = math.log(1e6)
 """How rare a pause must be, given the share of frames on which the group usually gets gradient (one in a million)."""
 
+LONE_PAUSE_BLOCKS = 20
+"""Blocks (160 frames) that a group must be without while one before it gets gradient: what dies silences all that comes
+before it, whereas an expert or a branch that rests does so alone."""
+
 HIT_MEMORY = 32.0
 """Blocks over which it is averaged how often a group gets gradient."""
 
@@ -77,12 +81,14 @@ class Pauses:
         """These groups ought to get gradient on every frame, though they never did."""
         self._hit_rate[groups] = 1.0
 
-    def beyond_habit(self) -> NDArray[np.bool_]:
+    def beyond_habit(self, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """True for groups that get some gradient, or have been without for longer than is known of them."""
         pause = self._now.astype(np.int64)
-        often = np.minimum(self._hit_rate.astype(np.float64), 0.999)
-        unlikely = pause * self._block_frames * -np.log1p(-often) > PAUSE_ONCE_IN
+        hits = self._hit_rate.astype(np.float64) * HIT_MEMORY * self._block_frames
+        unlikely = hits * np.log1p(pause / HIT_MEMORY) > PAUSE_ONCE_IN
         longer = pause >= PATIENCE * self._longest.astype(np.int64)
+        alone = ~np.logical_and.accumulate((pause > 0) | ~alive)
+        longer &= ~alone | (pause >= LONE_PAUSE_BLOCKS)
         beyond: NDArray[np.bool_] = np.logical_or(pause == 0, np.logical_and(unlikely, longer))
         return beyond
 

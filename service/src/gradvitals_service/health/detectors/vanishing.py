@@ -279,7 +279,7 @@ class VanishingDetector:
     def _tell_changes(
         self, frame: FrameView, fall: NDArray[np.float64], gets_some: NDArray[np.bool_]
     ) -> EventUpdate | None:
-        joining = (self._quiet >= QUIET_BLOCKS) & self._pauses.beyond_habit() & self.trainable & ~self._dead
+        joining = (self._quiet >= QUIET_BLOCKS) & self._pauses.beyond_habit(self.trainable & ~self._dead) & self.trainable & ~self._dead
         self._alive[:] = np.where(self._dead & (fall < RECOVERED), one_more(self._alive), np.uint16(0))
         back = self._dead & ((self._alive >= QUIET_BLOCKS) | ~self.trainable)
         self._dead = (self._dead | joining) & ~back
