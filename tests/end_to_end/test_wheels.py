@@ -12,6 +12,8 @@ from service_process import ServiceProcess, free_port
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(600)  # what the wheels declare is downloaded and installed within the first test
+
 
 def run(*command: object, **options: object) -> str:
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)  # type: ignore[call-overload]

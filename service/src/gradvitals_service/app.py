@@ -120,6 +120,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(checkpoint_routes.declaring)
     app.include_router(checkpoint_routes.reading)
     app.include_router(dashboard_routes.router)
+    app.include_router(series_routes.charts)
     app.include_router(series_routes.router)
     app.include_router(health_routes.router)
     app.include_router(page.router)

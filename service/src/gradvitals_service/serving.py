@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from gradvitals_service import migrating
+from gradvitals_service.allocator import keep_freed_memory
 from gradvitals_service.app import create_app
 from gradvitals_service.auth.routes import login_url
 from gradvitals_service.auth.tokens import Tokens, write_private
@@ -36,6 +37,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; raises CannotServeError before anything has changed."""
     os.umask(0o077)  # the database and its journal are for their owner alone
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, as Ctrl-C does
+    keep_freed_memory()
     listener = listen(settings.host, settings.port)
     with contextlib.closing(listener), hold_database(settings.database_url):
         prepare_database(settings.database_url)

@@ -16,6 +16,7 @@ from gradvitals_service.series.codec import (
     decode_layers,
     decode_some_layers,
     encode_columns,
+    join_columns,
 )
 
 
@@ -53,6 +54,19 @@ def assert_equal(one: ChunkColumns, other: ChunkColumns) -> None:
 def test_a_chunk_comes_back_bit_for_bit(n: int, layer_count: int) -> None:
     chunk = make_chunk(n, layer_count)
     assert_equal(chunk, decode_chunk_columns(*encode_columns(chunk), layer_count))
+
+
+def test_columns_put_one_after_the_other_are_those_of_all_frames() -> None:
+    first, second = make_chunk(3, 1), make_chunk(2, 1, seed=1)
+    second.scalars = {"loss": (np.array([True, False]), np.array([0.5, math.nan]))}
+    joined = join_columns([decode_columns(encode_columns(chunk)[0]) for chunk in (first, second)])
+    for name in COLUMN_TYPES:
+        both = np.concatenate([first.columns[name], second.columns[name]])
+        assert joined[name].tobytes() == both.tobytes(), name
+    assert joined.scalars == ("accuracy", "loss")
+    assert joined.present["accuracy"].tolist() == [*first.scalars["accuracy"][0].tolist(), False, False]
+    assert joined.present["scalar:loss"].tolist() == [False, False, False, True, False]
+    np.testing.assert_array_equal(joined["scalar:loss"], [math.nan, math.nan, math.nan, 0.5, math.nan])
 
 
 def test_the_frames_after_a_cut_are_those_frames() -> None:

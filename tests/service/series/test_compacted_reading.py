@@ -247,6 +247,25 @@ class TestWhatADiskHasSpoiled:
         assert {"first_step": 500, "last_step": 749, "n": 250, "reason": "damaged"} in answer["gaps"]
         assert answer["frames"] == 4750
 
+    def test_of_layers_alone_leaves_the_metrics_of_their_frames_where_they_were(self, stream: StreamInTables):
+        before = series(stream)
+        with stream.session_factory.begin() as session:
+            session.execute(update(Chunk).where(Chunk.first == 500).values(layer_columns=b"spoiled"))
+        compact(stream)
+        for seed in (20, 21):
+            stream.add(250, seed=seed)
+        answer = series(stream)
+        assert answer["step"] == [*before["step"], *range(5003, 5503)]
+        assert answer["series"]["loss"]["max"][:5000] == before["series"]["loss"]["max"]
+
+    def test_in_one_of_the_newest_chunks_is_a_gap_between_the_others(self, stream: StreamInTables):
+        before = series(stream)
+        with stream.session_factory.begin() as session:
+            session.execute(update(Chunk).where(Chunk.first == 500).values(columns=b"spoiled"))
+        after = series(stream)
+        assert after["step"] == [step for step in before["step"] if not 500 <= step <= 749]
+        assert [gap["reason"] for gap in after["gaps"]] == ["quota", "damaged"]
+
 
 class TestLayouts:
     def test_that_differ_share_a_heat_map_by_the_names_of_their_layers(self, session_factory: sessionmaker[Session]):

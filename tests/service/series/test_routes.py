@@ -312,6 +312,19 @@ class TestBadParameters:
             assert answer.status_code == 422, (parameter, value)
             assert answer.json()["detail"].startswith(f"query.{parameter}: ")
 
+    def test_a_run_that_is_no_id_is_refused_by_name(self, service: ServiceUnderTest):
+        for what in ("series", "layers", "layers/heatmap", "export"):
+            answer = service.client.get(f"/api/v1/runs/mine/{what}", headers=service.read)
+            assert (answer.status_code, answer.json()["error"]) == (422, "malformed")
+            assert answer.json()["detail"].startswith("path.run_id: ")
+
+    def test_of_what_is_said_twice_the_last_counts_and_what_is_unknown_does_not(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        asked = {"points": ["many", "5"], "colour": "red"}
+        answer = service.client.get(f"{run.path}/series", params=asked, headers=service.read)
+        assert len(answer.json()["step"]) == 5
+
     def test_a_range_that_ends_before_it_begins_is_refused(self, service: ServiceUnderTest):
         run = service.declare_run()
         asked = {"from_step": 10, "to_step": 9}

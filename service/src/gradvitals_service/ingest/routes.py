@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from gradvitals_service.auth.scopes import require_ingest
 from gradvitals_service.bodies import read_json, require_content_type
-from gradvitals_service.ingest.direct import DirectRoute
+from gradvitals_service.direct import DirectRoute
 from gradvitals_service.ingest.intake import EncodedChunk, take_chunk, take_json_frames
 from gradvitals_service.ingest.json_frames import to_chunk
 from gradvitals_service.ingest.queries import StreamKey

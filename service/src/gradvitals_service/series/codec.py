@@ -139,6 +139,22 @@ def decode_columns(blob: bytes, wanted: Collection[str] | None = None) -> Column
     return read
 
 
+def join_columns(parts: Sequence[Columns]) -> Columns:
+    """Put columns one after the other; a scalar that a part does not have is absent there. Details are left out."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name in COLUMN_TYPES}
+    scalars, presence = {}, {}
+    for name in dict.fromkeys(name for part in parts for name in part.scalars):
+        key = scalar_key(name)
+        pieces = [(part.present[key], part[key]) if key in part else _absent(len(part["step"])) for part in parts]
+        presence[key] = np.concatenate([present for present, _ in pieces])
+        scalars[name] = np.concatenate([values for _, values in pieces])
+    joined = Columns(columns, scalars, [])
+    joined.present = presence
+    return joined
+
+
 def decode_layers(
     blob: bytes, n: int, layer_count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]]:
@@ -196,8 +212,12 @@ def join_chunks(parts: Sequence[ChunkColumns]) -> ChunkColumns:
     )
 
 
+def _absent(n: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    return np.zeros(n, np.bool_), np.full(n, np.nan)
+
+
 def _join_scalar(name: str, parts: Sequence[ChunkColumns]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    pieces = [part.scalars.get(name) or (np.zeros(len(part), np.bool_), np.full(len(part), np.nan)) for part in parts]
+    pieces = [part.scalars.get(name) or _absent(len(part)) for part in parts]
     return np.concatenate([present for present, _ in pieces]), np.concatenate([values for _, values in pieces])
 
 

@@ -1,6 +1,6 @@
 """Answer a heat map: the norm of every layer over steps, in buckets that keep every spike."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -90,6 +90,7 @@ class Layers(Generic[K]):
     """The layers of one layout as a source; those of others are matched by name, and absent where there is none."""
 
     layers = True
+    chunks_at_once = 1  # one is large
 
     def __init__(self, names: Mapping[str, list[str]], layout_id: str | None, keeping: Keeping[K]) -> None:
         self._names = names
@@ -113,13 +114,14 @@ class Layers(Generic[K]):
         count = len(self._names[stored.layout_id])
         return self._part(extent, stored.layout_id, self._keeping.of_rollup(stored.layer_columns or b"", extent, count))
 
-    def of_chunk(self, stored: StoredColumns) -> Part[K]:
+    def of_chunks(self, stored: Sequence[StoredColumns]) -> Part[K]:
         """The layers at each frame of a chunk."""
-        step = decode_columns(stored.columns, ())["step"]
-        if stored.layer_columns == b"":
+        (chunk,) = stored
+        step = decode_columns(chunk.columns, ())["step"]
+        if chunk.layer_columns == b"":
             raise RemovedError
-        norms, _, _ = decode_layers(stored.layer_columns or b"", len(step), len(self._names[stored.layout_id]))
-        return self._part(Extent.of_frames(step), stored.layout_id, self._keeping.of_frames(norms.T))
+        norms, _, _ = decode_layers(chunk.layer_columns or b"", len(step), len(self._names[chunk.layout_id]))
+        return self._part(Extent.of_frames(step), chunk.layout_id, self._keeping.of_frames(norms.T))
 
     def of_segment(self, stored: StoredSegment) -> Part[K]:
         """The layers at each frame of a segment."""

@@ -6,6 +6,7 @@ a disk has spoiled is told and left out; where it is buckets, the frames below t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -15,7 +16,15 @@ from sqlalchemy.orm import Session
 
 from gradvitals_service.series import queries
 from gradvitals_service.series.attempts import Span, Steps
-from gradvitals_service.series.codec import COLUMN_TYPES, Array, Columns, CorruptChunkError, decode_columns, scalar_key
+from gradvitals_service.series.codec import (
+    COLUMN_TYPES,
+    Array,
+    Columns,
+    CorruptChunkError,
+    decode_columns,
+    join_columns,
+    scalar_key,
+)
 from gradvitals_service.series.downsample import Buckets, Integers, Kept
 from gradvitals_service.series.metrics import FRAME_METRICS, columns_for, metric_column, scalar_name
 from gradvitals_service.series.queries import Line, StoredBuckets, StoredColumns, StoredSegment
@@ -58,12 +67,13 @@ class Source(Protocol[K]):
     """What is wanted of frames: some metrics, or the layers. Each method may raise CorruptChunkError."""
 
     layers: bool
+    chunks_at_once: int
 
     def of_nothing(self) -> Part[K]: ...
 
     def of_buckets(self, stored: StoredBuckets) -> Part[K]: ...
 
-    def of_chunk(self, stored: StoredColumns) -> Part[K]: ...
+    def of_chunks(self, stored: Sequence[StoredColumns]) -> Part[K]: ...
 
     def of_segment(self, stored: StoredSegment) -> Part[K]: ...
 
@@ -75,10 +85,12 @@ class Metrics:
     """Metrics by name."""
 
     layers = False
+    chunks_at_once = 64
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._metrics = metrics
         self._columns = columns_for(metrics)
+        self._rolled_up = {name: name if name in FRAME_METRICS else scalar_key(name) for name in metrics}
 
     @property
     def segment_columns(self) -> Iterable[str]:
@@ -91,14 +103,14 @@ class Metrics:
 
     def of_buckets(self, stored: StoredBuckets) -> Part[Buckets]:
         """The metrics of rolled-up frames."""
-        keys = {name: name if name in FRAME_METRICS else scalar_key(name) for name in self._metrics}
-        extent, found = decode_metrics(stored.columns, set(keys.values()))
-        absent = Buckets.absent(len(extent))
-        return Part(extent, {name: found.get(key, absent) for name, key in keys.items()})
+        extent, found = decode_metrics(stored.columns, self._rolled_up.values())
+        return Part(
+            extent, {name: found.get(key) or Buckets.absent(len(extent)) for name, key in self._rolled_up.items()}
+        )
 
-    def of_chunk(self, stored: StoredColumns) -> Part[Buckets]:
-        """The metrics at each frame of a chunk."""
-        return self._frames(decode_columns(stored.columns, self._columns))
+    def of_chunks(self, stored: Sequence[StoredColumns]) -> Part[Buckets]:
+        """The metrics at each frame of some chunks, put together before anything is made of them."""
+        return self._frames(join_columns([decode_columns(chunk.columns, self._columns) for chunk in stored]))
 
     def of_segment(self, stored: StoredSegment) -> Part[Buckets]:
         """The metrics at each frame of a segment."""
@@ -154,8 +166,9 @@ def read_range(
     for some in between:
         for segment in queries.segments_in(session, line, span, some, source.segment_columns):
             _read(found, line, segment, source.of_segment, some)
-    for chunk in queries.chunks_in(session, line, span, steps, layers=source.layers):
-        _read(found, line, chunk, source.of_chunk, steps)
+    chunks = queries.chunks_in(session, line, span, steps, layers=source.layers)
+    while together := list(islice(chunks, source.chunks_at_once)):
+        _read_chunks(found, line, together, source, steps)
     found.parts = sorted((part for part in found.parts if len(part.extent)), key=lambda part: part.extent.first_step[0])
     return found
 
@@ -186,6 +199,20 @@ def _read_buckets(
 
 def _earlier(end: int, other: int | None) -> int:
     return end if other is None else min(end, other)
+
+
+def _read_chunks(found: Found[K], line: Line, chunks: Sequence[StoredColumns], source: Source[K], steps: Steps) -> None:
+    """Add the frames of chunks at once; one by one where they are spoiled, or have kept from being compacted."""
+    first, last = chunks[0].first_step, chunks[-1].first_step
+    if not any(first < part.extent.first_step[0] < last for part in found.parts if len(part.extent)):
+        try:
+            found.parts.append(source.of_chunks(chunks).within(steps))
+        except (CorruptChunkError, RemovedError):
+            pass  # which one it is, and why, is told below
+        else:
+            return
+    for chunk in chunks:
+        _read(found, line, chunk, lambda one: source.of_chunks([one]), steps)
 
 
 def _read(found: Found[K], line: Line, stored: Any, decode: Any, steps: Steps) -> None:

@@ -1,12 +1,11 @@
 """Show measurements: series for charts, the layers of the newest frame and over time, and every frame as it was.
 
-What needs no database is asynchronous, and what does is in one piece: a hop to another thread costs as much as a
-statement does.
+What needs the database is in one piece: a hop to another thread costs as much as a statement does.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NamedTuple
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,114 +14,56 @@ from starlette.responses import Response, StreamingResponse
 
 from gradvitals_service.auth.scopes import require_read
 from gradvitals_service.database import begin_snapshot
-from gradvitals_service.errors import MalformedError
+from gradvitals_service.direct import DirectRoute
+from gradvitals_service.series.asking import ExportQuery, HeatmapQuery, LineQuery, SeriesQuery
 from gradvitals_service.series.export import CONTENT_TYPE, Wanted, check_layers, export
-from gradvitals_service.series.heatmap import Statistic, read_heatmap
+from gradvitals_service.series.heatmap import read_heatmap
 from gradvitals_service.series.layers import read_layers
-from gradvitals_service.series.metrics import STANDARD_METRICS
 from gradvitals_service.series.queries import Line, choose_monitor
-from gradvitals_service.series.reading import StepRange, read_series
+from gradvitals_service.series.reading import read_series
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
 from gradvitals_service.wirejson import WireJSONResponse
 
-router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["series"], dependencies=[Depends(require_read)])
-
-MOST_METRICS = 32
-Step = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-
-
-class AskedLine(NamedTuple):
-    """A run, one of its monitors or None for the usual one, and a rank."""
-
-    run_id: UUID
-    monitor: str | None
-    rank: int
-
-
-async def parse_line(
-    run_id: UUID,
-    monitor: Annotated[str | None, Query(max_length=128, description="by default `main`, or the first by name")] = None,
-    rank: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
-) -> AskedLine:
-    """Whose frames are asked for."""
-    return AskedLine(run_id, monitor, rank)
+OF_A_RUN = "/api/v1/runs/{run_id}"
+charts = APIRouter(prefix=OF_A_RUN, tags=["series"], dependencies=[Depends(require_read)], route_class=DirectRoute)
+router = APIRouter(prefix=OF_A_RUN, tags=["series"], dependencies=[Depends(require_read)])
 
 
 @contextmanager
-def reading(request: Request, asked: AskedLine) -> Iterator[tuple[Session, Line]]:
+def reading(request: Request, run_id: UUID, asked: LineQuery) -> Iterator[tuple[Session, Line]]:
     """One state of the database, and whose frames they are in it; 404 where there is no such run or monitor."""
     with begin_snapshot(request.app.state.session_factory) as session:
-        yield session, Line(asked.run_id, choose_monitor(session, asked.run_id, asked.monitor), asked.rank)
+        yield session, Line(run_id, choose_monitor(session, run_id, asked.monitor), asked.rank)
 
 
-async def parse_metrics(
-    metrics: Annotated[
-        str, Query(max_length=16_384, description="comma-separated: columns, `clip_rate`, names of logged scalars")
-    ] = ",".join(STANDARD_METRICS),
-) -> list[str]:
-    """The metrics asked for, each once."""
-    return _names_in(metrics, least=1)
-
-
-def _names_in(metrics: str, least: int) -> list[str]:
-    names = list(dict.fromkeys(name for name in metrics.split(",") if name))
-    if not least <= len(names) <= MOST_METRICS:
-        raise MalformedError(f"query.metrics: {len(names)} names, and {least} to {MOST_METRICS} can be asked for")
-    return names
-
-
-async def parse_range(from_step: Step = None, to_step: Step = None) -> StepRange:
-    """The steps asked for; both ends are included."""
-    if from_step is not None and to_step is not None and to_step < from_step:
-        raise MalformedError(f"query.to_step: {to_step} lies before from_step {from_step}")
-    return from_step, to_step
-
-
-LineDep = Annotated[AskedLine, Depends(parse_line)]
-RangeDep = Annotated[StepRange, Depends(parse_range)]
-Points = Annotated[int, Query(ge=1, le=10_000, description="at most this many buckets")]
-
-
-@router.get("/series", response_model=SeriesRead)
-def read_run_series(
-    request: Request,
-    of: LineDep,
-    metrics: Annotated[list[str], Depends(parse_metrics)],
-    asked: RangeDep,
-    points: Points = 1000,
-) -> Response:
+@charts.get("/series", response_model=SeriesRead)
+def read_run_series(run_id: UUID, request: Request, asked: Annotated[SeriesQuery, Query()]) -> Response:
     """Metrics over steps, in buckets that keep every spike. Both ends of the range are included."""
-    with reading(request, of) as (session, line):
-        return WireJSONResponse(read_series(session, line, metrics, points, asked))
+    metrics, steps = asked.names(), asked.steps()
+    with reading(request, run_id, asked) as (session, line):
+        return WireJSONResponse(read_series(session, line, metrics, asked.points, steps))
 
 
-@router.get("/layers", response_model=LayersRead)
-def read_run_layers(request: Request, of: LineDep) -> Response:
+@charts.get("/layers", response_model=LayersRead)
+def read_run_layers(run_id: UUID, request: Request, asked: Annotated[LineQuery, Query()]) -> Response:
     """The layers of the newest frame."""
-    with reading(request, of) as (session, line):
+    with reading(request, run_id, asked) as (session, line):
         return WireJSONResponse(read_layers(session, line))
 
 
-@router.get("/layers/heatmap", response_model=HeatmapRead)
-def read_run_heatmap(
-    request: Request, of: LineDep, asked: RangeDep, points: Points = 1000, statistic: Statistic = "max"
-) -> Response:
+@charts.get("/layers/heatmap", response_model=HeatmapRead)
+def read_run_heatmap(run_id: UUID, request: Request, asked: Annotated[HeatmapQuery, Query()]) -> Response:
     """The norm of every layer over steps, in buckets that keep every spike."""
-    with reading(request, of) as (session, line):
-        return WireJSONResponse(read_heatmap(session, line, statistic, points, asked))
+    steps = asked.steps()
+    with reading(request, run_id, asked) as (session, line):
+        return WireJSONResponse(read_heatmap(session, line, asked.statistic, asked.points, steps))
 
 
 @router.get("/export", response_class=StreamingResponse, responses={200: {"content": {CONTENT_TYPE: {}}}})
-def export_run(
-    request: Request,
-    of: LineDep,
-    asked: RangeDep,
-    layer: Annotated[list[str] | None, Query(description="a layer's name; repeatable")] = None,
-    metrics: Annotated[str | None, Query(max_length=16_384, description="as of `series`; may be empty")] = None,
-) -> StreamingResponse:
+def export_run(run_id: UUID, request: Request, asked: Annotated[ExportQuery, Query()]) -> StreamingResponse:
     """Every frame as it was measured, in the pieces of docs/wire.md. The standard metrics, unless others are named."""
-    names = list(STANDARD_METRICS) if metrics is None else _names_in(metrics, least=0)
-    with reading(request, of) as (session, line):
-        wanted = Wanted(line, names, list(dict.fromkeys(layer or ())), asked)
+    metrics, steps = asked.names(), asked.steps()
+    with reading(request, run_id, asked) as (session, line):
+        wanted = Wanted(line, metrics, list(dict.fromkeys(asked.layer or ())), steps)
         check_layers(session, wanted)
     return StreamingResponse(export(request.app.state.session_factory, wanted), media_type=CONTENT_TYPE)

@@ -2,11 +2,15 @@
 
 import itertools
 import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from service.health.detectors.streams import SEAM, SKIPPED_STEP, flat_loss, healthy, judge, make_frames
 
 from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
@@ -68,12 +72,14 @@ def test_passing_over_calm_frames_gives_what_looking_at_each_gives_bit_for_bit(
 
 
 @pytest.mark.parametrize("group_count", [1, 200, 4096])
-def test_the_state_fits_64_bytes_a_group_and_4_kib(group_count):
+def test_the_state_fits_64_bytes_a_group_and_4_kib_with_events_open_over_all_groups(group_count):
     norms = healthy(300, groups=group_count)
-    norms[150:, : group_count // 2] *= 1e-6
+    norms[150:] *= 1e-6
     norms[-1] = math.nan
     detectors = Detectors(group_count)
-    detectors.observe(make_frames(norms, loss=flat_loss(300)))
+    events = detectors.observe(make_frames(norms, loss=flat_loss(300)))
+    everywhere = [event.kind for event in events if len(event.groups) == group_count and event.status == "open"]
+    assert everywhere == ["vanishing", "non_finite"]
     assert len(detectors.to_bytes()) <= 64 * group_count + 4096
 
 
@@ -95,6 +101,89 @@ def test_nothing_non_finite_enters_the_levels():
     events = judge(make_frames(norms, loss=loss))
     assert [(event.kind, event.start_step) for event in events] == [("non_finite", 200), ("explosion", 400)]
     assert events[1].usual == pytest.approx(1.7, rel=0.3)
+
+
+NOT_KNOWN_YET = {  # NaN, or an infinite bound, until there is one: of the next event, watch or frame
+    "_after",
+    "_loss_before",
+    "_loss_bound",
+    "_weakest",
+    "peak",
+    "told_peak",
+    "usual",
+}
+EXTREMES = np.array([math.nan, math.inf, -math.inf, 3.4e38, 1e-45, 0.0, 1.0, 1.0, 1.0], np.float32)
+
+
+def numbers(part: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Every number of a state, with the name of the field that holds it."""
+    if isinstance(part, float | int | np.ndarray):
+        yield name, part
+    elif isinstance(part, list | tuple):
+        for entry in part:
+            yield from numbers(entry, name)
+    elif part is not None and not isinstance(part, str):
+        fields = getattr(part, "__slots__", None) or vars(part)
+        for field in fields:
+            yield from numbers(getattr(part, field), field)
+
+
+@cache
+def settled() -> bytes:
+    """The state after 600 healthy frames of four groups: everything that can be known is."""
+    detectors = Detectors(4)
+    detectors.observe(make_frames(healthy(600, groups=4), loss=flat_loss(600)))
+    return detectors.to_bytes()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**16), size=st.sampled_from([1, 3, 20, 100]))
+def test_whatever_comes_every_number_of_the_state_stays_finite(seed, size):
+    """Global and group norms that contradict each other, rates, losses and coefficients of every sort, and a resume."""
+    rng = np.random.default_rng(seed)
+
+    def any_of_them(*shape: int) -> NDArray[np.float32]:
+        return rng.choice(EXTREMES, shape)
+
+    detectors = Detectors.from_bytes(settled())
+    broken = replace(
+        make_frames(np.ones((100, 4)), loss=1.0),
+        global_norm=np.abs(any_of_them(100)),
+        group_norms=np.abs(any_of_them(100, 4)),
+        loss=any_of_them(100),
+        lr=any_of_them(100),
+        clip_coefficient=np.abs(any_of_them(100)),
+        max_norm=np.abs(any_of_them(100)),
+        flags=rng.choice(np.array([0, SKIPPED_STEP, SEAM], np.uint32), 100, p=[0.5, 0.49, 0.01]),
+    )
+    for start in range(0, 100, size):
+        detectors.observe(broken.rows(start, min(start + size, 100)))
+        found = [(name, number) for name, number in numbers(detectors) if name not in NOT_KNOWN_YET]
+        assert len(found) > 40
+        assert [name for name, number in found if not np.isfinite(number).all()] == []
+
+
+@pytest.mark.parametrize("factor", [0.05, 20.0, 1e4])
+def test_a_resume_at_another_level_raises_nothing_and_keeps_what_is_usual(factor):
+    """Steps go back, norms, loss and rate are others; the explosion after it is judged by the new level."""
+    norms, flags, lr = healthy(N), np.zeros(N, np.uint32), np.full(N, 0.1)
+    flags[300], norms[300:], lr[300:] = SEAM, norms[300:] * factor, 1.0
+    loss = flat_loss(N) + (np.arange(N) >= 300)
+    norms[450] *= 1e4
+    frames = make_frames(norms, loss=loss, flags=flags, lr=lr)
+    frames.step[300:] -= 200
+    (event,) = judge(frames)
+    assert (event.kind, event.start_frame, event.start_step) == ("explosion", 450, 250)
+    assert event.usual == pytest.approx(1.7 * factor, rel=0.3)
+
+
+def test_a_frame_that_contradicts_itself_is_no_example_of_what_is_usual():
+    """Its global norm is finite and a group's is not: neither a jump nor a fall is seen in it, nor after it."""
+    norms = healthy(N)
+    frames = make_frames(norms, loss=flat_loss(N))
+    frames.group_norms[200:300, 1] = math.inf
+    frames.group_norms[300:400, 2] = math.nan
+    assert judge(frames) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"gvds", b"nonsense" * 10])

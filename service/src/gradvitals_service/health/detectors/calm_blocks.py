@@ -18,7 +18,7 @@ BLOCK_FRAMES: Final = 8
 class Blocks:
     """Full blocks, one row each."""
 
-    largest: NDArray[np.float32]  # [B, G], 0 where every norm was NaN
+    largest: NDArray[np.float32]  # [B, G]
     hits: NDArray[np.uint8]  # [B, G], frames with gradient
     gets_some: NDArray[np.bool_]  # [B, G]
 
@@ -28,15 +28,17 @@ class Blocks:
 
 def make_blocks(largest: NDArray[np.float32], hits: NDArray[np.uint8], norms: NDArray[np.float32]) -> Blocks:
     """One block that is known by its ``largest`` [G] and ``hits`` [G], and those after it from ``norms`` [8 B, G]."""
+    if not len(norms):  # as in most chunks of a live run
+        return Blocks(largest[np.newaxis], hits[np.newaxis], largest[np.newaxis] > 0.0)
     shape = (len(norms) // BLOCK_FRAMES, BLOCK_FRAMES, len(largest))
     frames = norms.reshape(shape)
-    all_largest = np.zeros((shape[0] + 1, shape[2]), np.float32)
+    all_largest = np.empty((shape[0] + 1, shape[2]), np.float32)
     all_hits = np.full(all_largest.shape, BLOCK_FRAMES, np.uint8)
     all_largest[0], all_hits[0] = largest, hits
-    np.fmax.reduce(frames, axis=1, out=all_largest[1:], initial=np.float32(0.0))
+    np.maximum.reduce(frames, axis=1, out=all_largest[1:])
     if not (norms > 0.0).all():
         np.sum(frames > 0.0, axis=1, dtype=np.uint8, out=all_hits[1:])
-    return Blocks(all_largest, all_hits, (all_largest > 0.0) & (all_largest < np.inf))
+    return Blocks(all_largest, all_hits, all_largest > 0.0)
 
 
 def follow(
@@ -45,8 +47,8 @@ def follow(
     """The references [B + 1, G] before each block and after the last, if every block teaches every group."""
     references = np.empty((len(log_norms) + 1, len(reference)))
     references[0] = reference
-    settled = bool((known >= memory - 1.0).all())
-    weight = np.full(len(known), 1.0 / memory)
+    settled = np.count_nonzero(known < int(memory) - 1) == 0
+    weight: float | NDArray[np.float64] = 1.0 / memory
     for block, log_norm in enumerate(log_norms):
         if not settled:
             weight = 1.0 / np.minimum(known + (1.0 + block), memory)
@@ -59,5 +61,7 @@ def follow(
 
 def steady(rows: NDArray[np.bool_]) -> int:
     """How many of the first rows are equal to the very first."""
+    if len(rows) == 1:
+        return 1
     different = np.flatnonzero((rows != rows[0]).any(axis=1))
     return int(different[0]) if len(different) else len(rows)

@@ -57,7 +57,7 @@ class Detectors:
 
     def _parts_at_seams(self, frames: Frames) -> Iterator[Frames]:
         """The parts of a block, each of which begins an attempt or goes on with one; a seam is told before its part."""
-        seams = np.flatnonzero(frames.flags & FLAG_SEAM).tolist()
+        seams = [row for row, flags in enumerate(frames.flags.tolist()) if flags & FLAG_SEAM]
         if not seams:
             yield frames
             return

@@ -107,7 +107,7 @@ APPLIED = math.log(10.0)
 """From this factor above the usual gradient on, what was applied after clipping counts as having reached the
 weights."""
 
-WORTHWHILE = 16
+WORTHWHILE = 10
 """Calm frames at once from which on looking ahead costs less than looking at each."""
 
 SHARE_TOLD = 0.1
@@ -153,13 +153,12 @@ class ExplosionDetector:
         told, exploding = [], np.zeros(len(frames), np.bool_)
         row, singly_until = 0, 0
         while row < len(frames):
-            if row >= singly_until and self._may_be_calm():
+            if row >= singly_until and len(frames) - row >= WORTHWHILE and self._may_be_calm():
                 passed = self._pass_calm(frames.rows(row, len(frames)) if row else frames)
                 if passed < WORTHWHILE:
                     singly_until = row + passed + WORTHWHILE  # to look ahead costs as much as some frames do
                 row += passed
-                if row == len(frames):
-                    break
+                continue
             update = self._observe_one(frames.view(row))
             if update is not None:
                 told.append((row, update))
@@ -179,7 +178,8 @@ class ExplosionDetector:
         excesses = np.array(logs) - levels
         raised = np.flatnonzero(excesses > RAISED)
         end = int(raised[0]) if len(raised) else len(logs)
-        rows, losses, start = positive.tolist(), frames.seen_losses()[positive].tolist(), 0
+        rows, losses, start = positive.tolist(), frames.logged_losses(), 0
+        losses = losses if len(rows) == len(losses) else [losses[row] for row in rows]
         while start < end:  # from mark to mark, since each mark moves the limit of a ramp
             stop = min(end, start + RAMP_EVERY - self._frames % RAMP_EVERY)
             ramps = self._might_ramp(levels[start:stop])
@@ -411,7 +411,7 @@ _NUMBERS = struct.Struct(f"<QI?IIdddddd{HARM_FRAMES}d")
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:
     """Groups with a sizeable share of the squared norm of this frame, largest first."""
-    squares = np.square(frame.group_norms.astype(np.float64))
+    squares = np.square(np.where(np.isfinite(frame.group_norms), frame.group_norms, 0.0), dtype=np.float64)
     shares = squares / max(float(squares.sum()), 1e-300)
     order = np.argsort(-shares, kind="stable")[:MOST_GROUPS_TOLD]
     return tuple(int(group) for group in order if shares[group] >= SHARE_TOLD)

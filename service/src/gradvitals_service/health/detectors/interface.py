@@ -19,7 +19,7 @@ FLAG_SKIPPED_STEP = 4  # docs/wire.md: the optimizer did not step
 FLAG_SEAM = 16  # docs/wire.md: first frame after a resume
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take twice as long to make
 class FrameView:
     """One frame. A loss that was not logged, or is not finite, is NaN."""
 
@@ -83,22 +83,30 @@ class Frames:
             param_rows=self.param_rows[weights] - start,
         )
 
-    def seen_losses(self) -> NDArray[np.float32]:
-        """The losses, with NaN for one that was not logged or is not finite."""
-        return np.where(self.has_loss & np.isfinite(self.loss), self.loss, np.float32(math.nan))
+    def are_finite(self) -> list[bool]:
+        """Whether a frame's norms, the global one and those of all groups, are finite."""
+        if math.isfinite(np.vdot(self.group_norms, self.group_norms)):  # only if each of them is
+            return [math.isfinite(norm) for norm in self.global_norm.tolist()]
+        finite: list[bool] = (np.isfinite(self.global_norm) & np.isfinite(self.group_norms).all(axis=1)).tolist()
+        return finite
+
+    def logged_losses(self) -> list[float]:
+        """The losses, with NaN for one that was not logged."""
+        losses = zip(self.loss.tolist(), self.has_loss.tolist(), strict=True)
+        return [loss if logged else math.nan for loss, logged in losses]
 
     def view(self, row: int) -> FrameView:
         """One row as plain numbers."""
-        loss = float(self.loss[row]) if self.has_loss[row] and np.isfinite(self.loss[row]) else math.nan
+        loss = self.loss.item(row)
         return FrameView(
             index=self.first + row,
-            step=int(self.step[row]),
-            global_norm=float(self.global_norm[row]),
-            clip_coefficient=float(self.clip_coefficient[row]),
-            max_norm=float(self.max_norm[row]),
-            lr=float(self.lr[row]),
-            loss=loss,
-            flags=int(self.flags[row]),
+            step=self.step.item(row),
+            global_norm=self.global_norm.item(row),
+            clip_coefficient=self.clip_coefficient.item(row),
+            max_norm=self.max_norm.item(row),
+            lr=self.lr.item(row),
+            loss=loss if self.has_loss.item(row) and math.isfinite(loss) else math.nan,
+            flags=self.flags.item(row),
             group_norms=self.group_norms[row],
         )
 

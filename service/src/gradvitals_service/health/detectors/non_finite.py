@@ -5,6 +5,7 @@ GradScaler looks for its scale by overflowing now and then, and skips those step
 steps in a row are not a search any more, and a non-finite gradient that was not skipped has reached the weights.
 """
 
+import math
 import struct
 from typing import Final
 
@@ -35,13 +36,14 @@ class NonFiniteDetector:
 
     def observe(self, frames: Frames) -> Told:
         """Look at a block of frames, in order."""
-        finite = np.isfinite(frames.global_norm)
-        if self.episode is None and finite.all():
+        norms = frames.global_norm.tolist()
+        # In double precision a sum of single ones is finite exactly if each of them is.
+        if self.episode is None and math.isfinite(sum(norms)):
             self._pass_finite(len(frames))
             return []
         told = []
-        for row, is_finite in enumerate(finite.tolist()):
-            update = self._observe_finite() if is_finite else self._observe_bad(frames.view(row))
+        for row, norm in enumerate(norms):
+            update = self._observe_finite() if math.isfinite(norm) else self._observe_bad(frames.view(row))
             if update is not None:
                 told.append((row, update))
         return told

@@ -37,7 +37,7 @@ class Pauses:
         self._longest = np.zeros(group_count, np.uint16)  # longest such pause that the group came back from
 
     def begin_block(self) -> None:
-        self._hits[:] = 0
+        self._hits.fill(0)
 
     @property
     def hits(self) -> NDArray[np.uint8]:
@@ -46,18 +46,27 @@ class Pauses:
 
     def push(self, group_norms: NDArray[np.float32]) -> None:
         """Count finite frames [n, G]."""
-        self._hits += np.sum(group_norms > 0.0, axis=0, dtype=np.uint8)
+        if group_norms.min(initial=1.0) > 0.0:
+            self._hits += np.uint8(len(group_norms))
+        else:
+            self._hits += np.sum(group_norms > 0.0, axis=0, dtype=np.uint8)
 
     def any_returns(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> bool:
         """Whether a pause ends with a block like this."""
+        if not np.count_nonzero(self._now):
+            return False
         return bool((gets_some & alive & (self._now > 0)).any())
 
     def pass_calm(self, hits: NDArray[np.uint8], alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
         """As ``count`` and ``learn`` for blocks [B, G] of one pattern, which end no pause, far from the start."""
-        longer = np.minimum(self._now, 65_535 - len(hits)) + np.uint16(len(hits))
-        self._now[:] = np.where(gets_some | ~alive, np.uint16(0), longer)
+        silent = alive & ~gets_some
+        if np.count_nonzero(silent):
+            longer = np.minimum(self._now, 65_535 - len(hits)) + np.uint16(len(hits))
+            np.multiply(longer, silent, out=self._now)
+        else:
+            self._now.fill(0)
         shares = hits / np.float32(self._block_frames)
-        if not ((shares != self._hit_rate) & alive).any():
+        if not np.count_nonzero((shares != self._hit_rate) & alive):
             return  # a rate that is met moves nowhere
         weight = np.float32(1.0 / HIT_MEMORY)
         rate = self._hit_rate.copy()

@@ -92,6 +92,7 @@ class VanishingDetector:
         self._silence = Silence()
         self._loss = LossTrend(LOSS_MEMORY, REFERENCE_MEMORY)
         self._largest = np.zeros(group_count, np.float32)  # of the block that is being filled
+        self._newest: list[NDArray[np.float32]] = []  # norms of that block that are not in ``_largest`` yet
         self._reference = np.zeros(group_count, np.float64)  # log of the usual norm
         self._known = np.zeros(group_count, np.uint16)  # blocks in the reference, saturating
         self._quiet = np.zeros(group_count, np.uint16)  # blocks that the group was fallen, less those that it was not
@@ -115,15 +116,19 @@ class VanishingDetector:
         if not len(self._largest):  # no layer is measured, so none can be missed
             return []
         told: Told = []
-        disturbed = exploding | ~np.isfinite(frames.global_norm)
-        losses = frames.seen_losses().tolist()
+        finite = frames.are_finite()
+        explodes = exploding.tolist()
+        disturbed = [explodes[row] or not is_finite for row, is_finite in enumerate(finite)]
+        losses = frames.logged_losses()
         row, ahead = 0, len(frames)
         while row < len(frames):
             stop = min(len(frames), row + BLOCK_FRAMES - self._in_block)
-            self._take(frames, row, stop, disturbed, losses)
+            self._take(frames.group_norms[row:stop], finite[row:stop], losses[row:stop])
+            self._disturbed = self._disturbed or any(disturbed[row:stop])
             row = stop
             if self._in_block < BLOCK_FRAMES:
                 break
+            self._sum_up()
             passed = 0 if self._disturbed else self._pass_calm(frames.group_norms, row, disturbed, losses, ahead)
             if passed:
                 row += BLOCK_FRAMES * (passed - 1)
@@ -136,20 +141,24 @@ class VanishingDetector:
                 told.append((row - 1, update))
         return told
 
-    def _take(self, frames: Frames, start: int, stop: int, disturbed: NDArray[np.bool_], losses: list[float]) -> None:
-        """Take frames into the block that is being filled, no more than fit."""
-        norms = frames.group_norms[start:stop]
-        if disturbed[start:stop].any():
-            self._disturbed = True
-            norms = norms[np.isfinite(frames.global_norm[start:stop])]
+    def _take(self, norms: NDArray[np.float32], finite: list[bool], losses: list[float]) -> None:
+        """Take frames into the block that is being filled, no more than fit; of those that are finite, the norms."""
+        self._newest.append(norms.copy() if all(finite) else norms[finite])
+        self._loss.push(losses)
+        self._in_block += len(finite)
+
+    def _sum_up(self) -> None:
+        """Look at the norms that were taken: to look at all of a block at once costs little more than at one frame."""
+        if not self._newest:
+            return
+        norms = np.concatenate(self._newest)
+        self._newest.clear()
         if len(norms):
-            np.fmax(self._largest, np.fmax.reduce(norms, axis=0), out=self._largest)
+            np.maximum(self._largest, np.maximum.reduce(norms, axis=0), out=self._largest)
             self._pauses.push(norms)
-        self._loss.push(losses[start:stop])
-        self._in_block += stop - start
 
     def _pass_calm(
-        self, norms: NDArray[np.float32], row: int, disturbed: NDArray[np.bool_], losses: list[float], ahead: int
+        self, norms: NDArray[np.float32], row: int, disturbed: list[bool], losses: list[float], ahead: int
     ) -> int:
         """Judge the full block and up to ``ahead`` that follow it as ``_judge_block`` would, as far as all of them are
         free of news: says how many were, the full one included."""
@@ -158,13 +167,14 @@ class VanishingDetector:
         count = _undisturbed_blocks(disturbed[row : row + BLOCK_FRAMES * ahead])
         blocks = make_blocks(self._largest, self._pauses.hits, norms[row : row + BLOCK_FRAMES * count])
         getting = blocks.gets_some[0]
-        known = self._known >= KNOWN_BLOCKS
-        if not getting.any() or (getting & ~known).any() or (self.trainable & known & ~getting).any():
+        groups, known = np.count_nonzero(getting), self._known >= KNOWN_BLOCKS
+        # Is there a group that gets gradient and has no past, or has a past and should get some?
+        if not groups or np.count_nonzero((getting ^ known) & (getting | self.trainable)):
             return 0
         if self._pauses.any_returns(self.trainable, getting):
             return 0
         count = steady(blocks.gets_some)
-        which = slice(None) if getting.all() else getting  # a mask copies
+        which = slice(None) if groups == len(getting) else getting  # a mask copies
         log_norms = np.log(blocks.largest[:count, which], dtype=np.float64)
         references = follow(self._reference[which], self._known[which], log_norms, REFERENCE_MEMORY)
         falls = references[:-1] - log_norms
@@ -183,7 +193,7 @@ class VanishingDetector:
 
     def _something_stirs(self) -> bool:
         """Some group is more than an example of what is usual."""
-        return self.episode is not None or bool((self._dead | (self._quiet > 0) | (self._alive > 0)).any())
+        return self.episode is not None or any(map(np.count_nonzero, (self._dead, self._quiet, self._alive)))
 
     def _pass_losses(self, losses: list[float]) -> None:
         """Close the full block, and those that follow it, each undisturbed."""
@@ -194,7 +204,8 @@ class VanishingDetector:
             self._loss.close_block(disturbed=False)
 
     def _begin_block(self) -> None:
-        self._largest[:] = 0.0
+        self._largest.fill(0.0)
+        self._newest.clear()
         self._pauses.begin_block()
         self._loss.begin_block()
         self._in_block = 0
@@ -202,7 +213,7 @@ class VanishingDetector:
 
     def _judge_block(self, frame: FrameView) -> EventUpdate | None:
         self._loss.close_block(self._disturbed)
-        gets_some = (self._largest > 0.0) & np.isfinite(self._largest)
+        gets_some = self._largest > 0.0
         if not self._disturbed:
             self._silence.count(silent=not gets_some.any())
         if not gets_some.any():
@@ -354,6 +365,7 @@ class VanishingDetector:
         )
 
     def pack(self) -> bytes:
+        self._sum_up()
         numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest, self._disturbed)
         parts = (
             self._silence.pack(),
@@ -376,7 +388,7 @@ class VanishingDetector:
         return offset
 
 
-def _undisturbed_blocks(disturbed: NDArray[np.bool_]) -> int:
+def _undisturbed_blocks(disturbed: list[bool]) -> int:
     """How many full blocks there are before the first frame that is disturbed."""
-    frames = int(np.argmax(disturbed)) if disturbed.any() else len(disturbed)
+    frames = disturbed.index(True) if True in disturbed else len(disturbed)
     return frames // BLOCK_FRAMES
