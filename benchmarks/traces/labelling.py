@@ -38,10 +38,14 @@ BENIGN: Final = 1.12
 
 SPIKE: Final = 4.0
 NATURAL: Final = 10.0
-"""Above four times its running median a norm is tried; a label must reach ten times."""
+NATURAL_WITHIN: Final = 12
+"""Above four times its running median a norm is tried; a label must reach ten times within so many steps, or it is
+another spike."""
 
 GRADUAL: Final = 5
-"""More steps than this between departure and eight times the twin make it a gradual one."""
+GRADUAL_LAG: Final = 40
+"""More steps than this between departure and eight times the twin make it a gradual one, or between cause and departure:
+then it has built up unseen."""
 
 INFINITE: Final = 1e30
 
@@ -64,7 +68,7 @@ def explosion(
     verified = {"peak_ratio_vs_twin": _bounded(ratios[start : end + 1].max()), "onset_lag": start, "first_8x": first}
     label = _label("explosion", cause_step + start, None if end == len(ratios) - 1 else cause_step + end, None)
     label |= {"cause_step": cause_step, "verified": verified}
-    return [label | {"gradual": True} if first - start > GRADUAL else label]
+    return [label | {"gradual": True} if first - start > GRADUAL or start > GRADUAL_LAG else label]
 
 
 def loss_ratio(losses: NDArray[np.float64], twin: NDArray[np.float64]) -> float | None:
@@ -109,7 +113,8 @@ def spike(norms: NDArray[np.float64], losses: NDArray[np.float64], clipped: NDAr
     ratio = loss_ratio(losses, clipped)
     if ratio is None or ratio < BENIGN:
         return "benign"
-    reaches = bool((np.where(np.isfinite(norms), norms, math.inf) >= NATURAL * median).any())
+    rise = norms[: NATURAL_WITHIN + 1]
+    reaches = bool((np.where(np.isfinite(rise), rise, math.inf) >= NATURAL * median).any())
     return "harmful" if ratio > HARM and reaches else "ambiguous"
 
 

@@ -162,7 +162,8 @@ class Recurrent(nn.Module):
 
 
 class Experts(nn.Module):
-    """A router sends each example to one of several networks, and the output is weighed by how sure it was."""
+    """A router sends each example to one of several networks, and the output is weighed by how sure it was. It chooses
+    with some noise, so that no expert is forgotten."""
 
     def __init__(self, inputs: int, outputs: int, *, experts: int = 4, width: int = 24) -> None:
         super().__init__()
@@ -170,7 +171,8 @@ class Experts(nn.Module):
         self.experts = nn.ModuleList(Mlp(inputs, outputs, width=width, depth=1) for _ in range(experts))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        weights = torch.softmax(self.router(inputs), -1)
+        scores = self.router(inputs)
+        weights = torch.softmax(scores + torch.randn_like(scores), -1)
         chosen = weights.argmax(-1)
         rows, results = [], []
         for place, expert in enumerate(self.experts):

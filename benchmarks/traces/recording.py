@@ -19,8 +19,8 @@ TWIN_STEPS: Final = 400
 """How long a twin is trained at most: what has lasted for so long is taken to last."""
 
 MEDIAN_STEPS: Final = 64
-MEDIAN_KNOWN: Final = 8
-TRIALS_APART: Final = 20
+MEDIAN_KNOWN: Final = 16
+TRIALS_APART: Final = 10
 MOST_TRIALS: Final = 40
 
 OWN_AGAIN: Final = 100

@@ -13,9 +13,9 @@ from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate
 from gradvitals_service.health.detectors.non_finite import NonFiniteDetector
 from gradvitals_service.health.detectors.vanishing import VanishingDetector
 
-DETECTOR_VERSION = 1
+DETECTOR_VERSION = 2
 
-_STATE_FORMAT = 1
+_STATE_FORMAT = 2
 _HEAD = struct.Struct("<4sHI")
 _MAGIC = b"gvds"
 

@@ -33,8 +33,8 @@ RAISED = math.log(3.0)
 """Above three times its level a norm is raised: where suspicion begins, and below which calm does."""
 
 LARGE = math.log(6.0)
-"""The least factor by which a norm must exceed its level before a worse loss is laid at its door. An explosion is by its
-definition eight times what the norm would have been, which the level is not exactly."""
+"""The least factor by which a norm must exceed its level before a worse loss is laid at its door. An explosion is by
+its definition eight times what the norm would have been, which the level is not exactly."""
 
 UNHEARD_OF = math.log(30.0)
 """A batch that pushes thirty times harder than usual may be worth a look, whatever follows; below that, isolated spikes
@@ -77,11 +77,12 @@ HARM_MARGIN = 1.5
 distance from the median. Until the window is full, the loss is taken to stray by its own size."""
 
 BEYOND_DOUBT = 4.0
-"""Losses that exceed it by this factor speak for themselves: then the norm need only be large, not seldom."""
+"""Where all losses after exceed it by this factor, they speak for themselves: the norm need only be large, not
+seldom."""
 
 LONE = 1.0 / 3.0
-"""A new task is as hard on the next batch. Where the loss falls by more than this at once, the batch was a lone one, and
-excuses no loss but its own."""
+"""A new task is about as hard on the next batches. Where their loss is above the usual by less than this of what the
+raised frame had, that batch was a lone one, and excuses no loss but its own."""
 
 HARM_FRAMES = 3
 """Losses whose median must be worse: one bad batch after a large norm proves nothing."""
@@ -95,9 +96,10 @@ RAMP = math.log(8.0)
 worse too."""
 
 RAMP_EVERY = 32
-MARKS_KNOWN = 4
+MARKS_KNOWN = 8
 RAMP_MARKS = 16
-"""The ramp window: a mark of level and loss every 32 frames, from 4 of them on up to 16, so about 500 frames."""
+"""The ramp window: a mark of level and loss every 32 frames, 16 of them, so about 500 frames. From 8 on they are
+judged by; so many are the past that the loss must be above, since older losses may be those of a beginner."""
 
 CALM_FRAMES = 32
 """Frames in a row that are not raised before the event resolves: half a level window, so that a run that stays at a new
@@ -125,7 +127,7 @@ class ExplosionDetector:
         self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, TAIL_LARGEST)
         self._record = FadingRecord(RECORD_HALF_LIFE)
         self._marked_levels = RollingWindow(RAMP_MARKS)
-        self._marked_losses = RollingWindow(RAMP_MARKS)
+        self._marked_losses = RollingWindow(MARKS_KNOWN)
         self._frames = 0
         self._calm = 0
         self._harmed = False
@@ -135,9 +137,10 @@ class ExplosionDetector:
         self._watch_left = 0
         self._watch_peak = 0.0  # the largest excess of the watch, and the norm that had it
         self._watch_norm = 0.0
-        self._loss_usual = math.nan
+        self._loss_usual = 0.0
         self._loss_stray = 0.0  # how far above the usual losses were seen
         self._excuse = 0.0  # how far above it the loss of the raised frame was
+        self._tail_then = 0.0  # scale of the tail before the raised frames, which are not their own excuse
         self._after = [math.nan] * HARM_FRAMES
 
     def seam(self) -> None:
@@ -266,15 +269,20 @@ class ExplosionDetector:
             self._watch_peak, self._watch_norm = excess, frame.global_norm
         if not math.isfinite(frame.loss):
             return False
-        if math.isnan(self._after[-1]) and frame.loss - self._loss_usual < LONE * self._excuse:
-            self._excuse = 0.0
+        are_first = math.isnan(self._after[0])
         self._after = [*self._after[1:], frame.loss]
-        if self._watch_peak < LARGE or math.isnan(self._after[0]):
+        if math.isnan(self._after[0]):
             return False
-        worse = sorted(self._after)[HARM_FRAMES // 2] - self._loss_usual
+        by_size = sorted(self._after)
+        least, worse = by_size[0] - self._loss_usual, by_size[HARM_FRAMES // 2] - self._loss_usual
+        if are_first and worse < LONE * self._excuse:
+            self._excuse = 0.0
+        if self._watch_peak < LARGE or worse <= 0.0:
+            return False
         stray = max(self._loss_stray, self._excuse)
-        seldom = self._watch_peak >= SELDOM * self._tail.scale
-        return worse > (HARM_MARGIN if seldom else BEYOND_DOUBT) * stray and worse > 0.0
+        if self._watch_peak < SELDOM * self._tail_then:
+            return least > BEYOND_DOUBT * stray
+        return worse > HARM_MARGIN * stray
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
@@ -283,10 +291,13 @@ class ExplosionDetector:
         usual = self._losses.median
         unknown = 1.0 - len(self._losses) / LEVEL_FRAMES
         self._loss_usual = usual
-        self._loss_stray = max(self._losses.maximum - usual, unknown * abs(usual))
+        self._loss_stray = max(
+            self._losses.maximum - usual, usual - self._losses.largest(LEVEL_FRAMES), unknown * abs(usual)
+        )
         # A loss that is high already with this frame was not made by this frame's update.
         at_once = frame.loss if math.isfinite(frame.loss) and not self._lr_watch_left else usual
         self._excuse = at_once - usual
+        self._tail_then = self._tail.scale
 
     def _ramp(self, level: float) -> bool:
         if len(self._marked_levels) < MARKS_KNOWN or not len(self._losses):
@@ -389,6 +400,7 @@ class ExplosionDetector:
             self._loss_usual,
             self._loss_stray,
             self._excuse,
+            self._tail_then,
             *self._after,
         )
         return numbers + b"".join(part.pack() for part in windows) + pack_episode(self.episode)
@@ -398,7 +410,8 @@ class ExplosionDetector:
         self._frames, self._calm, self._harmed, self._watch_left, self._lr_watch_left = numbers[:5]
         self._highest_lr, self._watch_peak, self._watch_norm = numbers[5:8]
         self._loss_usual, self._loss_stray, self._excuse = numbers[8:11]
-        self._after = list(numbers[11:])
+        self._tail_then = numbers[11]
+        self._after = list(numbers[12:])
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
@@ -406,7 +419,7 @@ class ExplosionDetector:
         return offset
 
 
-_NUMBERS = struct.Struct(f"<QI?IIdddddd{HARM_FRAMES}d")
+_NUMBERS = struct.Struct(f"<QI?IIddddddd{HARM_FRAMES}d")
 
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:
