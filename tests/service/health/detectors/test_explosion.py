@@ -89,8 +89,8 @@ def test_a_lone_hard_batch_is_excused_and_what_its_update_did_is_not():
 
 def test_a_norm_does_not_stretch_the_noise_that_it_is_judged_by():
     """Twenty times the level is seldom before it is seen, and so it is after five frames of it have been."""
-    norms, loss = healthy(N, spread=0.5), flat_loss(N)
-    norms[300:305] *= 20.0
+    norms, loss = healthy(N, groups=1, spread=0.5), flat_loss(N)
+    norms[300:305] = 20.0 * np.median(norms[:300])
     loss[303:] = 1.2
     (event,) = judge(make_frames(norms, loss=loss))
     assert event.start_step == 304

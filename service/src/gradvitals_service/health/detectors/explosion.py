@@ -269,13 +269,11 @@ class ExplosionDetector:
             self._watch_peak, self._watch_norm = excess, frame.global_norm
         if not math.isfinite(frame.loss):
             return False
-        are_first = math.isnan(self._after[0])
+        were_enough = not math.isnan(self._after[0])
         self._after = [*self._after[1:], frame.loss]
-        if math.isnan(self._after[0]):
-            return False
-        by_size = sorted(self._after)
+        by_size = sorted(-math.inf if math.isnan(loss) else loss for loss in self._after)
         least, worse = by_size[0] - self._loss_usual, by_size[HARM_FRAMES // 2] - self._loss_usual
-        if are_first and worse < LONE * self._excuse:
+        if not were_enough and by_size[0] > -math.inf and worse < LONE * self._excuse:
             self._excuse = 0.0
         if self._watch_peak < LARGE or worse <= 0.0:
             return False
