@@ -57,7 +57,7 @@ def test_a_large_norm_that_the_loss_pays_for_is_critical_though_it_is_below_a_hu
     norms[300:304] *= 30.0
     loss[301:] = 4.0
     (event,) = judge(make_frames(norms, loss=loss))
-    assert (event.severity, event.start_step) == ("critical", 303)
+    assert (event.severity, event.start_step) == ("critical", 302)
     assert event.message.endswith("; the loss was harmed")
 
 
