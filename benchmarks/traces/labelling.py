@@ -44,8 +44,8 @@ another spike."""
 
 GRADUAL: Final = 5
 GRADUAL_LAG: Final = 40
-"""More steps than this between departure and eight times the twin make it a gradual one, or between cause and departure:
-then it has built up unseen."""
+"""More steps than this between departure and eight times the twin make it a gradual one, or between cause and
+departure: then it has built up unseen."""
 
 INFINITE: Final = 1e30
 
