@@ -1,9 +1,10 @@
 """Ask how much a score owes to the constants having been chosen in view of the runs that it is a score of.
 
 Each constant of the detectors is varied by itself: as it is, halved and doubled, thresholds on their log scale. A run,
-or all runs of one cause, is left out; for each constant the value with the fewest mistakes on the other runs is chosen,
-as it is where there is a tie; all of these choices together then judge what was left out. Healthy runs have no cause,
-so each stands for itself.
+or all runs of one cause, is left out; the one variation with the fewest mistakes on the other runs is chosen, none
+where there is a tie, and judges what was left out. One at a time, because most constants trade misses for false alarms:
+the best of each would add up to far more of these than any of them. Healthy runs have no cause, so each stands for
+itself.
 """
 
 from __future__ import annotations
@@ -91,14 +92,9 @@ def judged(file: Path, side: Mapping[str, Any], choices: Sequence[Choice]) -> li
 
 
 def best(others: Sequence[Mapping[Choice, Tallies]]) -> Choice:
-    """For each constant the value with the fewest mistakes on the other runs."""
+    """The variation with the fewest mistakes on the other runs; as it is where none has fewer."""
     mistakes = {choice: sum(t.mistakes for run in others for t in run[choice].values()) for choice in others[0]}
-    taken: dict[str, tuple[int, float]] = {}
-    for choice, count in mistakes.items():
-        for name, value in choice:
-            if count < taken.get(name, (mistakes[AS_IS], value))[0]:
-                taken[name] = count, value
-    return tuple((name, value) for name, (_, value) in taken.items())
+    return min(mistakes, key=lambda choice: mistakes[choice])  # the first of the fewest, and as it is comes first
 
 
 def left_out(tables: Mapping[str, Mapping[Choice, Tallies]], parts: Mapping[str, Hashable]) -> dict[str, Choice]:

@@ -8,11 +8,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 
 from gradvitals_service import migrating
 from gradvitals_service.app import create_app  # noqa: F401  # importing it makes every table known
-from gradvitals_service.database import Base, make_engine
+from gradvitals_service.database import Base, make_engine, make_session_factory
+from gradvitals_service.health.detectors import NORMAL
+from gradvitals_service.projects.models import Project
+from gradvitals_service.projects.queries import read_detection
 
 TABLES = {
     "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
@@ -58,6 +61,18 @@ def test_what_the_first_release_stored_is_there_after_the_upgrade(engine: Engine
     with engine.connect() as connection:
         assert connection.execute(text("SELECT name FROM projects")).scalar() == "gru-lm"
         assert connection.execute(text("SELECT count(*) FROM checkpoints")).scalar() == 0
+
+
+def test_a_project_that_was_there_before_it_could_choose_is_judged_as_it_was(engine: Engine) -> None:
+    migrating.upgrade(engine, "0003")
+    values = "'00000000000000000000000000000001', 'gru-lm', '2026-09-21 12:30:15+00:00'"
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO projects (project_id, name, created_at) VALUES ({values})"))
+    migrating.upgrade(engine)
+    with make_session_factory(engine).begin() as session:
+        project = session.scalars(select(Project)).one()
+        assert (project.detection, project.detection_revision) == (None, 0)
+        assert read_detection(session, project.project_id) == NORMAL
 
 
 def test_a_downgrade_drops_the_segments_only_while_they_hold_no_frames(engine: Engine) -> None:

@@ -44,7 +44,7 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "demo", "replay", "link"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "demo", "replay", "link", "detection", "what-if"])
 def test_every_command_of_the_service_explains_itself(command: str) -> None:
     help_text = subprocess.run(
         [sys.executable, "-m", "gradvitals_service.cli", command, "--help"], capture_output=True, text=True

@@ -96,6 +96,18 @@ def test_checkpoints(run: Speaker, data: st.DataObject) -> None:
 
 @many
 @given(data=st.data())
+def test_choices_of_a_project(run: Speaker, data: st.DataObject) -> None:
+    chosen = {"sensitivity": "keen", "off": ["vanishing"], "ignore": ["enc*"]}
+    body = chosen | {data.draw(st.sampled_from([*chosen, "threshold"])): data.draw(values | st.lists(odd_texts))}
+    headers = run.service.read | {"Content-Type": "application/json"}
+    content = json.dumps(body)
+    check(run.service.client.put("/api/v1/projects/p/detection", content=content, headers=headers))
+    check(run.service.client.post(f"{PATH}/replay", content=content, headers=headers))
+    run.service.get("/api/v1/projects/p/detection")
+
+
+@many
+@given(data=st.data())
 def test_json_frames(run: Speaker, data: st.DataObject) -> None:
     frame = FRAME | {data.draw(st.sampled_from(sorted(FRAME))): data.draw(values)}
     body = {"project": "p", "frames": [frame]} | data.draw(

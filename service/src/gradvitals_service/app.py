@@ -1,6 +1,7 @@
 """Put the service together: what every request passes, every domain's routes, and what lives as long as the process."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -24,9 +25,11 @@ from gradvitals_service.dashboard.silence import SilenceWatch
 from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.database import make_engine, make_session_factory
 from gradvitals_service.errors import ErrorRead, add_error_handlers
+from gradvitals_service.health import advice_routes
 from gradvitals_service.health import routes as health_routes
 from gradvitals_service.ingest import routes as ingest_routes
 from gradvitals_service.ingest.writer import Writer
+from gradvitals_service.projects import routes as project_routes
 from gradvitals_service.runs import routes as run_routes
 from gradvitals_service.runs.deletion import Remover
 from gradvitals_service.series import routes as series_routes
@@ -55,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.tokens = load_tokens(settings)
     app.state.login_codes = LoginCodes()
     app.state.sessions = Sessions(app.state.tokens.read)
+    app.state.replaying = threading.Lock()
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
     app.state.writer = Writer(make_session_factory(app.state.writer_engine), app.state.channels, app.state.hub)
@@ -123,4 +127,6 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(series_routes.charts)
     app.include_router(series_routes.router)
     app.include_router(health_routes.router)
+    app.include_router(advice_routes.router)
+    app.include_router(project_routes.router)
     app.include_router(page.router)

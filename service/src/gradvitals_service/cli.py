@@ -1,28 +1,34 @@
-"""The command ``gradvitals-service``: serve, migrate, retention, demo, replay, link."""
+"""The command ``gradvitals-service``: serve, migrate, retention, detection, what-if, demo, replay, link."""
 
 import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service import migrating
 from gradvitals_service._version import __version__
 from gradvitals_service.alerts.apprise_channel import InvalidChannelError
 from gradvitals_service.auth.tokens import load_tokens
 from gradvitals_service.database import begin_write, database_reason, make_engine, make_session_factory
-from gradvitals_service.errors import NotFoundError
+from gradvitals_service.errors import MalformedError, NotFoundError
+from gradvitals_service.health.detectors import KINDS, NORMAL, SENSITIVITIES, Options
 from gradvitals_service.logs import configure_logs
 from gradvitals_service.projects.queries import keep_raw_layers
+from gradvitals_service.projects.schemas import checked
 from gradvitals_service.serving import CannotServeError, serve, sqlite_path
 from gradvitals_service.settings import Settings
+
+Word = TypeVar("Word", bound=str)
 
 app = typer.Typer(
     name="gradvitals-service",
@@ -37,6 +43,11 @@ PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8765 un
 DatabaseOption = Annotated[
     str | None, typer.Option(help="SQLite or PostgreSQL URL; SQLite in the data folder if absent.")
 ]
+SensitivityOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(SENSITIVITIES)}.")]
+OffOption = Annotated[list[str] | None, typer.Option(help=f"Kind to turn off: {', '.join(KINDS)}; repeatable.")]
+OnOption = Annotated[list[str] | None, typer.Option(help="Kind to turn on again; repeatable.")]
+IgnoreOption = Annotated[list[str] | None, typer.Option(help="Glob of layers or modules to ignore; repeatable.")]
+HeedOption = Annotated[list[str] | None, typer.Option(help="Such a glob to take away again; repeatable.")]
 
 
 @app.command("serve")
@@ -91,6 +102,44 @@ def retention_command(
         print(f"{project} keeps the norms of its layers {'for ever' if days is None else f'for {days} days'}")
 
 
+@app.command("detection")
+def detection_command(
+    project: Annotated[str, typer.Argument(help="Name of the project.")],
+    sensitivity: SensitivityOption = None,
+    off: OffOption = None,
+    on: OnOption = None,
+    ignore: IgnoreOption = None,
+    heed: HeedOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Show how a project is judged, after changing what is given; running trainings follow within seconds."""
+    from gradvitals_service.health.commands import show_detection  # it brings much that other commands do without
+
+    change = _change(sensitivity, off, on, ignore, heed)
+    with _plain_errors(), _sessions(database_url) as session_factory:
+        show_detection(session_factory, project, change, Console())
+
+
+@app.command("what-if")
+def what_if_command(
+    run_or_project: Annotated[str, typer.Argument(help="Id of a run, or name of a project for all of its runs.")],
+    sensitivity: SensitivityOption = None,
+    off: OffOption = None,
+    on: OnOption = None,
+    ignore: IgnoreOption = None,
+    heed: HeedOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Judge what is stored again as the project would be judged after a change: what would have paged? Nothing
+    changes by it."""
+    from gradvitals_service.health.commands import show_what_if
+
+    change = _change(sensitivity, off, on, ignore, heed)
+    with _plain_errors(), _sessions(database_url) as session_factory:
+        configure_logs(_settings().log_format)  # what the disk has spoiled is told apart from the table
+        show_what_if(session_factory, run_or_project, change, Console())
+
+
 @app.command("demo")
 def demo_command(
     host: HostOption = None,
@@ -113,13 +162,18 @@ def demo_command(
 def replay_command(
     traces: Annotated[Path, typer.Argument(help="Folder of recorded traces.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="JSON file to write the events to.")],
+    plot: Annotated[Path | None, typer.Option(help="Folder to draw each run into, as NAME.png.")] = None,
+    sensitivity: SensitivityOption = None,
+    off: OffOption = None,
+    ignore: IgnoreOption = None,
 ) -> None:
     """Run the detectors over a folder of traces, and write the events that they find."""
     from gradvitals_service.health.replay import TraceError, replay  # needed by nothing else
 
+    options = _change(sensitivity, off, None, ignore, None)(NORMAL)
     with _plain_errors():
         try:
-            replay(traces, out)
+            replay(traces, out, options, plot)
         except TraceError as error:
             _fail(str(error))
 
@@ -150,6 +204,43 @@ def _fresh_link(url: str, token: str) -> str:
         _fail(f"the service at {url} refused: {refusal.reason}")
     except OSError:
         _fail(f"the service at {url} does not answer; start one with `gradvitals-service serve`")
+
+
+def _change(
+    sensitivity: str | None,
+    off: list[str] | None,
+    on: list[str] | None,
+    ignore: list[str] | None,
+    heed: list[str] | None,
+) -> Callable[[Options], Options]:
+    """What the options of a command line change; words that nobody knows are refused at once."""
+    word = _word(sensitivity, SENSITIVITIES, "--sensitivity") if sensitivity else None
+    kinds_off = [_word(kind, KINDS, "--off") for kind in off or ()]
+    kinds_on = [_word(kind, KINDS, "--on") for kind in on or ()]
+
+    def change(options: Options) -> Options:
+        return checked(options.changed(word, off=kinds_off, on=kinds_on, ignore=ignore or (), heed=heed or ()))
+
+    return change
+
+
+def _word(given: str, known: Sequence[Word], option: str) -> Word:
+    for word in known:
+        if word == given:
+            return word
+    raise typer.BadParameter(f"{given!r} is not one of {', '.join(map(str, known))}", param_hint=option)
+
+
+@contextmanager
+def _sessions(database_url: str | None) -> Iterator[sessionmaker[Session]]:
+    """The database for one command; what is asked for and not there is told in words."""
+    engine = make_engine(_settings(database_url=database_url).database_url)
+    try:
+        yield make_session_factory(engine)
+    except (NotFoundError, MalformedError) as error:
+        _fail(str(error))
+    finally:
+        engine.dispose()
 
 
 def _settings(**given: Any) -> Settings:

@@ -47,6 +47,11 @@ class TestCompose:
         assert "Now: step unknown, global norm nan, loss unknown" in text
         assert "Owner: unknown." in text
 
+    def test_says_of_a_saturated_threshold_what_it_leaves_of_a_step(self):
+        event = make_event(kind="clip_saturation", peak=None, times_usual=0.031, usual=None)
+        assert "How bad: a typical step keeps 0.031 of its size." in body(event)
+        assert "Checkpoint" not in body(event, resume=make_resume("/checkpoints/1900.pt", 1900, not_clean=0))
+
     @pytest.mark.parametrize(
         ("event", "run", "advice"),
         [
@@ -55,6 +60,8 @@ class TestCompose:
             (make_event(kind="non_finite", start_step=0), make_run(), "spoiled from step 0 on; start again."),
             (make_event(kind="non_finite"), make_run(), "take the weights for spoiled from step 2041 on"),
             (make_event(kind="vanishing"), make_run(), "they have stopped learning"),
+            (make_event(kind="clip_saturation"), make_run(max_norm=1.0), "take a larger max_norm"),
+            (make_event(kind="instability"), make_run(), "save a checkpoint now"),
         ],
     )
     def test_says_what_to_do_next(self, event, run, advice):

@@ -9,6 +9,7 @@ from service.speaking import ServiceUnderTest, Speaker
 
 from gradvitals_service.checkpoints.schemas import CheckpointList
 from gradvitals_service.dashboard.schemas import DashboardRead, LiveFrames
+from gradvitals_service.health.advice_schemas import AdviceRead
 from gradvitals_service.health.schemas import EventList, EventRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
@@ -21,6 +22,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/runs/{run_id}/series": SeriesRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
     "/api/v1/runs/{run_id}/layers/heatmap": HeatmapRead,
+    "/api/v1/runs/{run_id}/advice": AdviceRead,
     "/api/v1/runs/{run_id}/events": EventList,
     "/api/v1/runs/{run_id}/checkpoints": CheckpointList,
 }

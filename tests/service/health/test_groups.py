@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from gradvitals_service.health.detectors import Options
 from gradvitals_service.health.groups import Groups
 
 NAMES = ["conv.weight", "conv.bias", "head.weight", "conv.scale"]
@@ -62,3 +63,28 @@ def test_with_a_frame_the_tensor_that_stands_out_is_named():
     assert groups().tensors_of([0, 1], norms) == ["conv.bias", "head.weight"]
     norms[3] = math.nan
     assert groups().tensors_of([0], norms) == ["conv.scale"]
+
+
+class TestIgnoredTensors:
+    def ignoring(self, *globs: str) -> Groups:
+        ignoring = groups()
+        ignoring.ignore(Options(ignore=globs))
+        return ignoring
+
+    def test_leave_out_a_group_only_when_all_of_it_matches(self):
+        assert self.ignoring("conv.bias").ignored.tolist() == [False, False]
+        assert self.ignoring("conv.*").ignored.tolist() == [True, False]
+        assert self.ignoring("head").ignored.tolist() == [False, True]  # by its module's name
+        assert groups().ignored.tolist() == [False, False]
+
+    def test_are_not_named(self):
+        ignoring = self.ignoring("conv.bias")
+        assert ignoring.tensors_of([0]) == ["conv.weight", "conv.scale"]
+        norms = np.array([2.0, 3.0, 5.0, 1.0], np.float32)
+        assert ignoring.tensors_of([0], ignoring.heeded(norms)) == ["conv.weight"]
+        norms[1] = math.nan
+        assert ignoring.tensors_of([0], ignoring.heeded(norms)) == ["conv.weight"]
+
+    def test_are_measured_all_the_same(self):
+        norms = np.array([[2.0, 3.0, 5.0, 6.0]], np.float32)
+        assert self.ignoring("conv.*").norms(norms).tolist() == [[7.0, 5.0]]

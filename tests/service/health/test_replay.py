@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from gradvitals_service import cli
 from gradvitals_service.health.replay import TraceError, read_trace, replay
 
 REPOSITORY = Path(__file__).parents[3]
@@ -52,6 +54,25 @@ def test_every_trace_is_judged_and_the_events_name_their_layers(tmp_path):
     assert detections["healthy"] == []
     (vanishing,) = detections["loses_a_layer"]
     assert (vanishing["kind"], vanishing["end_step"], vanishing["layers"]) == ("vanishing", None, ["layer1"])
+
+
+def test_the_traces_can_be_judged_as_a_project_would_choose(tmp_path):
+    norms = norms_with(slice(300, None), slice(1, 2), 1e-5)
+    norms[100] *= 1e5
+    write_trace(tmp_path, "run", norms)
+
+    def kinds(*options: str) -> list[str]:
+        command = ["replay", str(tmp_path), "--out", str(tmp_path / "out.json"), *options]
+        answer = CliRunner().invoke(cli.app, command)
+        assert answer.exit_code == 0, answer.output
+        return [event["kind"] for event in json.loads((tmp_path / "out.json").read_text())["run"]]
+
+    assert kinds() == ["explosion", "vanishing"]
+    assert kinds("--off", "explosion") == ["vanishing"]
+    assert kinds("--ignore", "*1") == ["explosion"]
+    write_trace(tmp_path, "run", norms_with(slice(900, 901), slice(None), 20.0, n=1000))
+    assert kinds() == []
+    assert kinds("--sensitivity", "keen") == ["explosion"]
 
 
 def test_weight_norms_come_at_the_cadence_of_the_wire(tmp_path):

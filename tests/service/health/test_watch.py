@@ -1,6 +1,7 @@
 """Events do not depend on how frames were split, on restarts, or on who saw them first."""
 
 import math
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,8 +214,11 @@ class TestSnapshots:
         assert watch.snapshot_if_due(self.NOON) is not None
 
 
-def test_a_damaged_snapshot_is_replaced_by_the_frames_themselves(
-    make_service: Callable[..., ServiceUnderTest], expected: list[dict[str, Any]]
+@pytest.mark.parametrize(
+    "unreadable", [b"written by another version", struct.pack("<4sHI", b"gvds", 1, 2) + bytes(2000)]
+)
+def test_a_snapshot_that_is_damaged_or_of_a_former_format_is_replaced_by_the_frames_themselves(
+    make_service: Callable[..., ServiceUnderTest], expected: list[dict[str, Any]], unreadable: bytes
 ) -> None:
     run = new_run(make_service())
 
@@ -222,7 +226,7 @@ def test_a_damaged_snapshot_is_replaced_by_the_frames_themselves(
         run.service.app.state.writer.stop()
         with run.service.app.state.session_factory.begin() as session:
             (stream,) = session.scalars(select(Stream))
-            stream.detector_state = b"written by another version"
+            stream.detector_state = unreadable
         run.service = make_service()
 
     send_history(run, lambda first: 150, damage_and_restart)
@@ -264,6 +268,58 @@ class TestAlerts:
         run.send(63, 3, **self.NAN)
         assert len(self.deliveries(service)) == 1
         assert "non-finite" in self.deliveries(service)[0]
+
+    def test_an_event_that_comes_back_is_open_again_and_pages_no_second_time(
+        self, make_service: Callable[..., ServiceUnderTest]
+    ) -> None:
+        service = make_service(alert=("json://127.0.0.1:9/",))
+        run = new_run(service)
+        run.send(0, 60)
+        run.send(60, 3, **self.NAN)
+        run.send(63, 25)
+        (over,) = service.get(f"{run.path}/events")["events"]
+        assert (over["status"], over["end_step"]) == ("resolved", 62)
+        assert over["resolved_at"] is not None
+        run.send(88, 3, **self.NAN)
+        (again,) = service.get(f"{run.path}/events")["events"]
+        assert (again["event_id"], again["status"]) == (over["event_id"], "open")
+        assert (again["start_step"], again["end_step"], again["resolved_at"]) == (60, None, None)
+        assert again["revision"] > over["revision"]
+        assert len(self.deliveries(service)) == 1
+
+    def test_information_that_comes_back_as_critical_pages_then(
+        self, make_service: Callable[..., ServiceUnderTest]
+    ) -> None:
+        service = make_service(alert=("json://127.0.0.1:9/",))
+        run = new_run(service)
+        run.send(0, 3, **self.NAN | {"flags": [1 | 4] * 3})
+        run.send(3, 25)
+        assert self.deliveries(service) == []
+        run.send(28, 3, **self.NAN)
+        (event,) = service.get(f"{run.path}/events")["events"]
+        assert event["severity"] == "critical"
+        assert len(self.deliveries(service)) == 1
+
+    def test_warnings_page_nobody_whatever_their_kind(self, make_service: Callable[..., ServiceUnderTest]) -> None:
+        """Unclipped at first, then every step is cut to a hundredth; the loss climbs with the learning rate."""
+        service = make_service(alert=("json://127.0.0.1:9/",))
+        run = new_run(service)
+        n = 1200
+        loss = [0.1 * math.exp(max(0, step - 700) / 150.0) for step in range(n)]
+        norms = [5.0 if step < n - 10 else 5e5 for step in range(n)]
+        run.send(
+            0,
+            n,
+            global_norm=norms,
+            layer_norms=[norm * share for norm in norms for share in (0.6, 0.8)],
+            loss=loss,
+            lr=[0.001 * (step + 1) for step in range(n)],
+            max_norm=[5.0] * n,
+            clip_coefficient=[1.0 if step < 400 else 0.01 if step < n - 10 else 1e-5 for step in range(n)],
+        )
+        found = {event["kind"]: event["severity"] for event in service.get(f"{run.path}/events")["events"]}
+        assert found == {"instability": "warning", "clip_saturation": "warning", "explosion": "warning"}
+        assert self.deliveries(service) == []
 
     def test_a_late_sync_pages_nobody(self, make_service: Callable[..., ServiceUnderTest]) -> None:
         service = make_service(alert=("json://127.0.0.1:9/",))

@@ -62,7 +62,7 @@ class TestDeletion:
     def test_hides_a_run_at_once(self, quiet: ServiceUnderTest):
         run, other = a_run_with_everything(quiet), quiet.declare_run(name="other")
         assert delete(run) == 204
-        for path in ("", "/series", "/layers", "/layers/heatmap", "/export", "/events", "/checkpoints"):
+        for path in ("", "/series", "/layers", "/layers/heatmap", "/export", "/advice", "/events", "/checkpoints"):
             assert quiet.client.get(run.path + path, headers=quiet.read).status_code == 404, path
         dashboard = quiet.get("/api/v1/dashboard")
         assert [shown["name"] for shown in dashboard["runs"]] == ["other"]

@@ -18,7 +18,12 @@ _NAME_LENGTH = 120
 _TITLE_LENGTH = 250
 _PATH_LENGTH = 4096
 
-_TITLES = {"explosion": "explosion", "vanishing": "vanishing gradients", "non_finite": "non-finite gradients"}
+_TITLES = {
+    "vanishing": "vanishing gradients",
+    "non_finite": "non-finite gradients",
+    "clip_saturation": "a threshold that clips every step",
+}
+_WEIGHTS_ARE_WELL = {"vanishing", "clip_saturation"}  # going back to a checkpoint would help nobody
 _CHAT_MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])", re.IGNORECASE)
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: controls, formats, surrogates, separators
 
@@ -68,6 +73,8 @@ def _rank(event: Event) -> str:
 
 
 def _how_bad(event: Event) -> str:
+    if event.kind == "clip_saturation":
+        return f"a typical step keeps {_figure(event.times_usual)} of its size"
     peak = f"peak {_figure(event.peak)}" if event.peak is not None else "no peak known"
     if event.times_usual is None or event.usual is None:
         return peak
@@ -100,6 +107,10 @@ def _next_step(event: Event, run: Run, resume: Resume | None) -> str:
         return f"take the weights for spoiled from step {first} on; {again}."
     if event.kind == "vanishing":
         return "look at these layers' inputs and initialisation, and at the learning rate; they have stopped learning."
+    if event.kind == "clip_saturation":
+        return "take a larger max_norm; where steps of one length are meant, the learning rate alone sets it."
+    if event.kind == "instability":
+        return "save a checkpoint now, and lower the learning rate or max_norm before it explodes."
     if _threshold(run.max_norm) == "off" and event.usual is not None and math.isfinite(event.usual):
         return f"clip: a max_norm a few times the usual {_figure(event.usual)} stops this; {again}."
     return f"if the loss does not come back by itself, {again} with a lower learning rate or max_norm."
@@ -115,7 +126,7 @@ def _again(first: int, resume: Resume | None) -> str:
 
 def _checkpoint(event: Event, resume: Resume | None) -> list[str]:
     """The line that says which checkpoint, where that helps; the path stands alone, to be copied."""
-    if resume is None or event.kind == "vanishing":
+    if resume is None or event.kind in _WEIGHTS_ARE_WELL:
         return []
     if resume.newest_clean is None:
         return [f"Checkpoint: none that is known ({resume.not_clean}) is clean."]

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gradvitals_service.health.detectors import Options
+
 SMALL = 8
 """Tensors of a group up to which numpy's own order of adding is one after the other."""
 
@@ -38,9 +40,26 @@ class Groups:
         mask = np.array(trainable, np.bool_)
         # A group is frozen only when none of its tensors is trained.
         self.trainable = np.array([bool(mask[members].any()) for members in self._members], np.bool_)
+        self._modules = tuple(modules)
+        self._ignored = np.zeros(len(self.layer_names), np.bool_)
+        self.ignored = np.zeros(len(self.names), np.bool_)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def ignore(self, options: Options) -> None:
+        """Leave out the tensors that a project ignores by their own or their module's name; a group is ignored when all
+        of its tensors are."""
+        pairs = zip(self.layer_names, self._modules, strict=True) if options.ignore else ()
+        self._ignored = np.zeros(len(self.layer_names), np.bool_)
+        self._ignored[[place for place, pair in enumerate(pairs) if options.ignores(*pair)]] = True
+        self.ignored = np.array([bool(self._ignored[members].all()) for members in self._members], np.bool_)
+
+    def heeded(self, layer_norms: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        """The norms [L] of one frame without what the ignored tensors have, so that none of them stands out."""
+        if layer_norms is None or not self._ignored.any():
+            return layer_norms
+        return np.where(self._ignored, np.float32(0.0), layer_norms)
 
     def norms(self, layer_norms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Norms [n, G] of the groups from norms [n, L] of the tensors.
@@ -76,7 +95,8 @@ class Groups:
         finite, else the largest.
         """
         if layer_norms is None:
-            return [self.layer_names[index] for group in groups for index in self._members[group]]
+            named = (index for group in groups for index in self._members[group])
+            return [self.layer_names[index] for index in named if not self._ignored[index]]
         rank = np.where(np.isfinite(layer_norms), layer_norms, np.float32(np.inf))
         chosen = [self._members[group][int(np.argmax(rank[self._members[group]]))] for group in groups]
         return [self.layer_names[index] for index in chosen]

@@ -1,4 +1,4 @@
-"""Table of what was noticed: explosions, vanishing and non-finite gradients, from opening to resolution."""
+"""Table of what was noticed: trouble with gradients, of whatever kind, from opening to resolution."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,14 +1,39 @@
 """Every statement that reads events."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Subquery, case, func, select
 from sqlalchemy.orm import Session, aliased
 
+from gradvitals_service.health.detectors import KINDS
 from gradvitals_service.health.models import Event
-from gradvitals_service.runs.models import Run
+from gradvitals_service.ingest.models import Stream
+from gradvitals_service.runs.models import Attempt, Layout, Run
+from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.runs.standing import CALM, URGENCIES
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedStream:
+    """A stream that has frames; ``live`` is false where it was sent late, which pages nobody."""
+
+    attempt_id: UUID
+    monitor: str
+    next_frame: int
+    live: bool
+    layer_count: int
+
+
+class NamedRun(NamedTuple):
+    """A run, as far as a list of them needs it."""
+
+    run_id: UUID
+    project_id: UUID
+    name: str
+
 
 URGENCY = case(URGENCIES, value=Event.severity, else_=CALM)
 
@@ -48,6 +73,39 @@ def open_events_of_rank(session: Session, run_id: UUID, rank: int, kind: str) ->
     """The events of one kind that go on at one rank of a run."""
     of_rank = (Event.run_id == run_id, Event.rank == rank, Event.kind == kind, Event.status == "open")
     return session.scalars(select(Event).where(*of_rank).order_by(Event.event_id)).all()
+
+
+def events_of_line(session: Session, run_id: UUID, monitor: str, rank: int, kinds: Collection[str]) -> Sequence[Event]:
+    """The events of some kinds of one monitor of one rank, in the order of their steps."""
+    of_line = (Event.run_id == run_id, Event.monitor == monitor, Event.rank == rank, Event.kind.in_(kinds))
+    return session.scalars(select(Event).where(*of_line).order_by(Event.start_step, Event.event_id)).all()
+
+
+def judged_streams(session: Session, run_id: UUID) -> list[JudgedStream]:
+    """The streams of a run that detectors judge, those of rank 0: monitor by monitor, in the order of attempts."""
+    statement = (
+        select(Stream.attempt_id, Stream.monitor, Stream.next_frame, Attempt.live, func.coalesce(Layout.layer_count, 0))
+        .join(Attempt, (Attempt.run_id == Stream.run_id) & (Attempt.attempt_id == Stream.attempt_id))
+        .outerjoin(Layout, (Layout.run_id == Stream.run_id) & (Layout.layout_id == Stream.layout_id))
+        .where(Stream.run_id == run_id, Attempt.rank == 0, Stream.layout_id.is_not(None))
+        .order_by(Stream.monitor, Attempt.started_at, Attempt.attempt_id)
+    )
+    return [JudgedStream(*row) for row in session.execute(statement)]
+
+
+def judged_events(session: Session, run_id: UUID) -> list[tuple[Event, bool]]:
+    """The events on record that detectors have told of a run, in the order of their steps, and whether each paged."""
+    attempt = (Attempt.run_id == Event.run_id) & (Attempt.attempt_id == Event.attempt_id)
+    statement = select(Event, Attempt.live).join(Attempt, attempt)
+    statement = statement.where(Event.run_id == run_id, Event.rank == 0, Event.kind.in_(KINDS))
+    found = session.execute(statement.order_by(Event.start_step, Event.kind, Event.event_id))
+    return [(event, live and event.severity == "critical") for event, live in found]
+
+
+def runs_of_project(session: Session, project_id: UUID) -> list[NamedRun]:
+    """The runs of a project, newest first."""
+    statement = select(Run.run_id, Run.project_id, Run.name).where(Run.project_id == project_id, Run.state != DELETED)
+    return [NamedRun(*row) for row in session.execute(statement.order_by(Run.created_at.desc(), Run.run_id))]
 
 
 def worst_open_events() -> Subquery:

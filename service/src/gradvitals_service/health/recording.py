@@ -4,7 +4,7 @@ An event's id follows from its stream, kind and first frame, so that no event co
 change of an event counts up its run's ``event_revision``. The caller holds the run's lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate
+from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate, Kind
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.origin import where_it_began
@@ -26,6 +26,7 @@ from gradvitals_service.series.history import layer_norms_at
 
 MOST_LAYERS_NAMED = 100
 MOST_MESSAGE = 1024
+TURNED_OFF = "; followed no further, since the project has turned this kind off"
 
 _NAMESPACE = UUID("6f6c4a1e-5b0e-4d7c-9a55-3f1c2d9e8b70")
 
@@ -59,7 +60,7 @@ def record(
         event = _find(session, key, attempt.rank, update)
         if event is None:
             event = _open(key, attempt.rank, update, now)
-        row = _first_row(session, key, event, block, len(groups.layer_names))
+        row = groups.heeded(_first_row(session, key, event, block, len(groups.layer_names)))
         said = _what_is_said(update, groups.tensors_of(update.groups, row)[:MOST_LAYERS_NAMED])
         if update.kind == "non_finite":
             began = where_it_began(groups.layer_names, row) if update.status == "open" else ""
@@ -77,6 +78,21 @@ def record(
         session.flush()
         changed.append(Change(event, became_critical))
     return changed
+
+
+def end_turned_off(
+    session: Session, run: Run, rank: int, key: StreamKey, kinds: Collection[Kind], last_step: int | None, now: datetime
+) -> list[Event]:
+    """Resolve the events of kinds that the project has turned off, of which nobody will hear any more; gives those."""
+    ended = queries.open_events(session, key.run_id, rank, key.monitor, kinds)
+    for event in ended:
+        run.event_revision += 1
+        event.status, event.resolved_at = "resolved", now
+        event.end_step = event.start_step if last_step is None else last_step
+        event.revision, event.updated_at = run.event_revision, now
+        event.message = event.message[: MOST_MESSAGE - len(TURNED_OFF)] + TURNED_OFF
+    session.flush()
+    return list(ended)
 
 
 def _find(session: Session, key: StreamKey, rank: int, update: EventUpdate) -> Event | None:

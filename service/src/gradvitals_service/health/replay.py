@@ -8,6 +8,7 @@ frame, and frames come in chunks.
 import itertools
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
+from gradvitals_service.health.detectors import NORMAL, Detectors, EventUpdate, Frames, Options
 from gradvitals_service.series import flags
 
 PARAM_NORMS_EVERY = 64
@@ -40,22 +41,45 @@ class Trace:
     trainable: NDArray[np.bool_]  # [n, L]: layers may be frozen on the way
 
 
-def replay(traces: Path, out: Path) -> None:
+def replay(traces: Path, out: Path, options: Options = NORMAL, plot: Path | None = None) -> None:
     """Judge every trace in ``traces`` and write ``{run: [{kind, start_step, end_step, layers}]}`` to ``out``.
 
-    Raises TraceError for a folder without traces, a trace that cannot be read, and an ``out`` that cannot be written.
+    ``options`` are what a project would have chosen. With ``plot``, a folder, each run is drawn as a PNG in it, with
+    its labels. Raises TraceError for a folder without traces, a trace that cannot be read, and an ``out`` or ``plot``
+    that cannot be written.
     """
     files = find_traces(traces)
+    draw = None if plot is None else _plotter(plot)
     detections: dict[str, list[dict[str, Any]]] = {}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for file in progress.track(files, description="replaying"):
             trace = read_trace(file)
-            detections[trace.name] = [_as_json(event, trace.layer_names) for event in judge(trace)]
+            events = judge(trace, options)
+            detections[trace.name] = [_as_json(event, trace.layer_names) for event in events]
+            if draw is not None:
+                draw(file, trace, events)
     try:
         out.write_text(json.dumps(detections, indent=1) + "\n")
     except OSError as error:
         raise TraceError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _plotter(folder: Path) -> Callable[[Path, "Trace", list[EventUpdate]], None]:
+    """What draws a trace into a folder, which is made where it is missing."""
+    from gradvitals_service.health.replay_plots import plot_trace  # matplotlib is needed by nothing else
+
+    def draw(file: Path, trace: Trace, events: list[EventUpdate]) -> None:
+        try:
+            (folder / f"{trace.name}.png").write_bytes(plot_trace(trace, events, file))
+        except OSError as error:
+            raise TraceError(f"{folder} cannot be written: {error.strerror}") from error
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TraceError(f"{folder} cannot be written: {error.strerror}") from error
+    return draw
 
 
 def find_traces(folder: Path) -> list[Path]:
@@ -71,10 +95,11 @@ def find_traces(folder: Path) -> list[Path]:
     return files
 
 
-def judge(trace: Trace) -> list[EventUpdate]:
+def judge(trace: Trace, options: Options = NORMAL) -> list[EventUpdate]:
     """The last word on every event of a trace, in the order in which they opened."""
     events: dict[tuple[str, int], EventUpdate] = {}
-    detectors = Detectors(len(trace.layer_names), trace.trainable[0] if len(trace.frames) else None)
+    ignored = [options.ignores(name) for name in trace.layer_names]
+    detectors = Detectors(len(ignored), trace.trainable[0] if len(trace.frames) else None, options, ignored)
     for start, stop in _chunks(trace):
         detectors.set_trainable(trace.trainable[start])
         for update in detectors.observe(trace.frames.rows(start, stop)):

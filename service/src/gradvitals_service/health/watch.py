@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from gradvitals_service.health.detectors import Detectors, EventUpdate, Frames
+from gradvitals_service.health.detectors import NORMAL, Detectors, EventUpdate, Frames, Options
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey
@@ -40,13 +40,25 @@ class Watch:
     next_frame: int = 0
     saved_frame: int | None = None  # None: this state is in no snapshot that could bring it back
     saved_at: datetime | None = None
+    options: Options = NORMAL
+    options_revision: int | None = None  # None: the detectors follow what their state says
+
+    def follow(self, options: Options, revision: int) -> None:
+        """Judge the frames from here on as the project has chosen. A change is in a snapshot at once, so that every
+        frame is judged again as it was judged first."""
+        self.options, self.options_revision = options, revision
+        self.groups.ignore(options)
+        if self.detectors.follow(options, self.groups.ignored, self.frame):
+            self.saved_frame = None
 
     def use_layout(self, layout_id: str, groups: Groups) -> None:
         """Go on with another layout; where its modules are others, what was usual says nothing any more."""
+        groups.ignore(self.options)
         if groups.names == self.groups.names:
             self.detectors.set_trainable(groups.trainable)
+            self.detectors.follow(self.options, groups.ignored, self.frame)
         else:
-            self.detectors = Detectors(len(groups), groups.trainable)
+            self.detectors = Detectors(len(groups), groups.trainable, self.options, groups.ignored)
         self.layout_id, self.groups, self.saved_frame = layout_id, groups, None
 
     def observe(self, first: int, frames: ChunkColumns) -> list[EventUpdate]:
@@ -65,22 +77,29 @@ class Watch:
         return Snapshot(self.detectors.to_bytes(), self.frame)
 
 
-def find_watch(session: Session, key: StreamKey, head: StreamHead, attempt: Attempt) -> Watch | None:
-    """Bring back the watch of a stream that this process does not remember; None where there is nothing to go by."""
+def find_watch(
+    session: Session, key: StreamKey, head: StreamHead, attempt: Attempt, options: Options = NORMAL
+) -> Watch | None:
+    """Bring back the watch of a stream that this process does not remember; None where there is nothing to go by.
+
+    It is judged as its state says; ``options`` are for one that has none, and has to be judged anew from the start.
+    """
     if head.layout_id is not None:
-        return _restore(session, key, head.layout_id)
+        return _restore(session, key, head.layout_id, options)
     earlier = queries.earlier_stream(session, attempt, key.monitor)
     if earlier is None:
         return None
-    watch = _restore(session, *earlier)
+    watch = _restore(session, *earlier, options)
     watch.detectors.seam()
     watch.frame, watch.saved_frame = 0, None
     return watch
 
 
-def new_watch(layout_id: str, groups: Groups) -> Watch:
+def new_watch(layout_id: str, groups: Groups, options: Options = NORMAL) -> Watch:
     """The watch of a stream about which nothing is known."""
-    return Watch(layout_id, groups, Detectors(len(groups), groups.trainable))
+    groups.ignore(options)
+    detectors = Detectors(len(groups), groups.trainable, options, groups.ignored)
+    return Watch(layout_id, groups, detectors, options=options)
 
 
 def read_groups(session: Session, key: StreamKey, layout_id: str) -> Groups:
@@ -91,12 +110,12 @@ def read_groups(session: Session, key: StreamKey, layout_id: str) -> Groups:
     )
 
 
-def _restore(session: Session, key: StreamKey, layout_id: str) -> Watch:
+def _restore(session: Session, key: StreamKey, layout_id: str, options: Options) -> Watch:
     """From the newest snapshot and the frames after it. What they tell was recorded when it happened."""
-    watch = _from_snapshot(session, key, layout_id)
+    watch = _from_snapshot(session, key, layout_id, options)
     for stored in frames_from(session, key, watch.frame if watch else 0):
         if watch is None:
-            watch = new_watch(stored.layout_id, read_groups(session, key, stored.layout_id))
+            watch = new_watch(stored.layout_id, read_groups(session, key, stored.layout_id), options)
         elif stored.layout_id != watch.layout_id:
             watch.use_layout(stored.layout_id, read_groups(session, key, stored.layout_id))
         try:
@@ -108,10 +127,10 @@ def _restore(session: Session, key: StreamKey, layout_id: str) -> Watch:
             seen = max(watch.frame - first, 0)
             if seen < len(frames):
                 watch.observe(first + seen, frames.after(seen))
-    return watch or new_watch(layout_id, read_groups(session, key, layout_id))
+    return watch or new_watch(layout_id, read_groups(session, key, layout_id), options)
 
 
-def _from_snapshot(session: Session, key: StreamKey, layout_id: str) -> Watch | None:
+def _from_snapshot(session: Session, key: StreamKey, layout_id: str, options: Options) -> Watch | None:
     snapshot = queries.read_snapshot(session, key)
     if snapshot is None:
         return None
@@ -121,7 +140,7 @@ def _from_snapshot(session: Session, key: StreamKey, layout_id: str) -> Watch | 
         log.warning("detector_state_unreadable", run_id=str(key.run_id), monitor=key.monitor, reason=str(error))
         return None
     groups = read_groups(session, key, layout_id)  # a change of layout always takes a snapshot: this one is its
-    return Watch(layout_id, groups, detectors, snapshot.frame, saved_frame=snapshot.frame)
+    return Watch(layout_id, groups, detectors, snapshot.frame, saved_frame=snapshot.frame, options=options)
 
 
 def _block(first: int, frames: ChunkColumns, groups: Groups) -> Frames:

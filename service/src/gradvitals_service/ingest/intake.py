@@ -9,8 +9,9 @@ import numpy as np
 
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
+from gradvitals_service.health.detectors import NORMAL, Options
 from gradvitals_service.health.ranks import hear_of_rank
-from gradvitals_service.health.recording import record
+from gradvitals_service.health.recording import end_turned_off, record
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
@@ -52,7 +53,7 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     transaction.writing = True
     if len(frames):
         if place.rank == 0:
-            watch = _watch(transaction, key, head, chunk.layout_id)
+            watch = _watch(transaction, key, run, head, chunk.layout_id)
             figures = _figures(run, place, chunk.monitor, frames)
         _store(transaction, key, chunk.layout_id, block, None if accepted.skip else encoded)
     ledger.see_run(run_id, figures, transaction.now)  # before the judgement, whose alerts quote it
@@ -89,19 +90,45 @@ def _check_steps(head: StreamHead, frames: ChunkColumns) -> None:
         )
 
 
-def _watch(transaction: Transaction, key: StreamKey, head: StreamHead, layout_id: str) -> Watch:
+def _watch(transaction: Transaction, key: StreamKey, run_head: RunHead, head: StreamHead, layout_id: str) -> Watch:
     """The stream's watch, for this transaction to change."""
-    remembered = transaction.recall(key)
-    if remembered is not None and remembered.next_frame == head.next_frame:
-        watch: Watch | None = remembered
-    else:  # nothing is remembered, or another process has gone on meanwhile
-        transaction.ledger.write()  # what an earlier attempt has sent just now counts
-        watch = find_watch(transaction.session, key, head, queries.get_attempt(transaction.session, key))
-    if watch is None:
-        return new_watch(layout_id, read_groups(transaction.session, key, layout_id))
+    watch = transaction.recall(key)
+    if watch is None or watch.next_frame != head.next_frame:  # or another process has gone on meanwhile
+        watch = _bring_back(transaction, key, run_head, head, layout_id)
+    if watch.options_revision != run_head.detection_revision:
+        _follow_project(transaction, key, run_head, head, watch)
     if watch.layout_id != layout_id:
         watch.use_layout(layout_id, read_groups(transaction.session, key, layout_id))
     return watch
+
+
+def _bring_back(transaction: Transaction, key: StreamKey, run_head: RunHead, head: StreamHead, layout_id: str) -> Watch:
+    """The watch of a stream that is not remembered, from what is stored."""
+    transaction.ledger.write()  # what an earlier attempt has sent just now counts
+    session, options = transaction.session, _options(transaction, key, run_head)
+    watch = find_watch(session, key, head, queries.get_attempt(session, key), options)
+    return watch or new_watch(layout_id, read_groups(session, key, layout_id), options)
+
+
+def _options(transaction: Transaction, key: StreamKey, run_head: RunHead) -> Options:
+    """What the project has chosen; one that never did is not asked."""
+    return queries.read_detection(transaction.session, key.run_id) if run_head.detection_revision else NORMAL
+
+
+def _follow_project(
+    transaction: Transaction, key: StreamKey, run_head: RunHead, head: StreamHead, watch: Watch
+) -> None:
+    """Judge from here on as the project has chosen since this watch was made, and end what it wants to hear no more."""
+    options = _options(transaction, key, run_head)
+    watch.follow(options, run_head.detection_revision)
+    if not options.off:
+        return
+    transaction.ledger.write()
+    session = transaction.session
+    run, attempt = lock_run(session, key.run_id), queries.get_attempt(session, key)
+    for event in end_turned_off(session, run, attempt.rank, key, options.off, head.last_step, transaction.now):
+        transaction.publish_event(event)
+    run_head.event_revision = run.event_revision
 
 
 def _store(

@@ -26,22 +26,26 @@ from sqlalchemy import (
 from gradvitals_service.errors import NotFoundError
 from gradvitals_service.ingest.models import Stream
 from gradvitals_service.ingest.queries import Snapshot, StreamHead, StreamKey, unknown_attempt
+from gradvitals_service.projects.models import Project
 from gradvitals_service.runs.models import Attempt, Layout, Run
 from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.series.models import Chunk as StoredChunk
 
 # On tables, not on mapped classes, and made once: these take and give plain values, without the mapper's work for each
 # row, and without SQLAlchemy's for each statement.
-_RUNS, _ATTEMPTS, _STREAMS, _CHUNKS, _LAYOUTS = (
-    cast(Table, mapped.__table__) for mapped in (Run, Attempt, Stream, StoredChunk, Layout)
+_RUNS, _PROJECTS, _ATTEMPTS, _STREAMS, _CHUNKS, _LAYOUTS = (
+    cast(Table, mapped.__table__) for mapped in (Run, Project, Attempt, Stream, StoredChunk, Layout)
 )
 Cells = tuple[Any, ...]
 
 _INSERT_STREAM, _INSERT_CHUNK = insert(_STREAMS), insert(_CHUNKS)
+_OF_PROJECT = _RUNS.join(_PROJECTS, _PROJECTS.c.project_id == _RUNS.c.project_id)
+_RUN_HEAD = (_RUNS.c.event_revision, _RUNS.c.sparkline, _PROJECTS.c.detection_revision)
 _LOCK_RUN = (
-    select(_RUNS.c.event_revision, _RUNS.c.sparkline)
+    select(*_RUN_HEAD)
+    .select_from(_OF_PROJECT)
     .where(_RUNS.c.run_id == bindparam("run"), _RUNS.c.state != DELETED)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True, of=_RUNS)
 )
 _UPDATE_RUN = update(_RUNS).where(_RUNS.c.run_id == bindparam("run"))
 _COUNT_RUN_UP = _UPDATE_RUN.values(
@@ -90,9 +94,10 @@ _ADVANCE_STREAM_AND_DETECTORS = _ADVANCE_STREAM.values(
     detector_state=bindparam("detector_state"), detector_frame=bindparam("detector_frame")
 )
 _LOCK_RUNS = (
-    select(_RUNS.c.run_id, _RUNS.c.event_revision, _RUNS.c.sparkline)
+    select(_RUNS.c.run_id, *_RUN_HEAD)
+    .select_from(_OF_PROJECT)
     .where(_RUNS.c.run_id.in_(bindparam("runs", expanding=True)), _RUNS.c.state != DELETED)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True, of=_RUNS)
 )
 _ATTEMPT = (_ATTEMPTS.c.run_id, _ATTEMPTS.c.attempt_id)
 _READ_ATTEMPTS = select(
@@ -110,10 +115,12 @@ _READ_LAYOUTS = select(*_LAYOUT, _LAYOUTS.c.layer_count).where(
 
 @dataclass(slots=True)
 class RunHead:
-    """What taking a chunk needs of its run's row, which is ours alone until the transaction ends."""
+    """What taking a chunk needs of its run's row, which is ours alone until the transaction ends, and of its project's:
+    how often that has changed its mind about detection."""
 
     event_revision: int
     sparkline: bytes | None
+    detection_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ def read_place(connection: Connection, key: StreamKey, layout_id: str) -> Place:
 def lock_run_heads(connection: Connection, run_ids: Collection[UUID]) -> dict[UUID, RunHead]:
     """As ``lock_run_head`` for several runs; those that are not known are left out."""
     rows = connection.execute(_LOCK_RUNS, {"runs": list(run_ids)})
-    return {run_id: RunHead(event_revision, sparkline) for run_id, event_revision, sparkline in rows}
+    return {run_id: RunHead(*head) for run_id, *head in rows}
 
 
 def read_places(connection: Connection, asked: Sequence[tuple[StreamKey, str]]) -> dict[tuple[StreamKey, str], Place]:

@@ -3,7 +3,7 @@
 The caller holds the lock of the run's row. Every statement names one run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -13,11 +13,14 @@ from sqlalchemy import ColumnElement, Table, insert, select
 from sqlalchemy.orm import Session
 
 from gradvitals_service.errors import NotFoundError
+from gradvitals_service.health.detectors import Options
 from gradvitals_service.health.models import Event
 from gradvitals_service.ingest.exactly_once import LostRange
 from gradvitals_service.ingest.models import Gap, Stream
+from gradvitals_service.projects.detection import from_stored
+from gradvitals_service.projects.models import Project
 from gradvitals_service.runs.layouts import unpack_layers
-from gradvitals_service.runs.models import Attempt, Layout
+from gradvitals_service.runs.models import Attempt, Layout, Run
 from gradvitals_service.runs.schemas import LayerDeclaration
 from gradvitals_service.series.models import Chunk as StoredChunk
 from gradvitals_service.series.models import Segment
@@ -81,6 +84,12 @@ def make_plain_attempt(session: Session, key: StreamKey, now: datetime) -> None:
         session.add(attempt)
     attempt.heartbeat_at = now
     session.flush()
+
+
+def read_detection(session: Session, run_id: UUID) -> Options:
+    """What the run's project has chosen about its detection."""
+    chosen = select(Project.detection).join(Run, Run.project_id == Project.project_id).where(Run.run_id == run_id)
+    return from_stored(session.scalars(chosen).one())
 
 
 def read_snapshot(session: Session, key: StreamKey) -> Snapshot | None:
@@ -209,6 +218,15 @@ def non_finite_events(session: Session, attempt: Attempt, monitor: str, steps: S
 def find_event(session: Session, run_id: UUID, event_id: UUID) -> Event | None:
     """One event of a run."""
     return session.get(Event, (run_id, event_id), populate_existing=True)
+
+
+def open_events(session: Session, run_id: UUID, rank: int, monitor: str, kinds: Collection[str]) -> Sequence[Event]:
+    """The events of these kinds that go on in a monitor of one rank, whichever attempt they began in."""
+    if not kinds:
+        return []
+    of_monitor = (Event.run_id == run_id, Event.rank == rank, Event.monitor == monitor)
+    going_on = select(Event).where(*of_monitor, Event.kind.in_(kinds), Event.status == "open")
+    return session.scalars(going_on.order_by(Event.start_frame, Event.event_id)).all()
 
 
 def find_inherited_event(

@@ -1,4 +1,4 @@
-"""Find a project, or make it when a client names it for the first time."""
+"""Find a project, or make it when a client names it for the first time; keep what people choose for it."""
 
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.database import begin_write, insert_if_absent
 from gradvitals_service.errors import NotFoundError
+from gradvitals_service.health.detectors import Options
+from gradvitals_service.projects.detection import from_stored, to_stored
 from gradvitals_service.projects.models import Project
 
 
@@ -35,9 +37,26 @@ def project_for(session_factory: sessionmaker[Session], name: str) -> UUID:
         return make_project(session, name)
 
 
-def keep_raw_layers(session: Session, name: str, days: int | None) -> None:
-    """For how many days a project keeps the norms of layers; None: for ever."""
+def get_project(session: Session, name: str) -> UUID:
+    """The id of the project with this name, or 404."""
     project_id = find_project(session, name)
     if project_id is None:
         raise NotFoundError(f"there is no project {name!r}")
+    return project_id
+
+
+def keep_raw_layers(session: Session, name: str, days: int | None) -> None:
+    """For how many days a project keeps the norms of layers; None: for ever."""
+    project_id = get_project(session, name)
     session.execute(update(Project).where(Project.project_id == project_id).values(raw_layer_days=days))
+
+
+def read_detection(session: Session, project_id: UUID) -> Options:
+    """What a project has chosen about its detection."""
+    return from_stored(session.scalars(select(Project.detection).where(Project.project_id == project_id)).one())
+
+
+def choose_detection(session: Session, project_id: UUID, options: Options) -> None:
+    """Let a project's streams be judged so from their next frames on; writers notice by the revision."""
+    values = {"detection": to_stored(options), "detection_revision": Project.detection_revision + 1}
+    session.execute(update(Project).where(Project.project_id == project_id).values(values))

@@ -1,13 +1,19 @@
-"""What a request to read measurements may ask for, as the query of its URL says it."""
+"""What a request to read measurements may ask for, as the query of its URL says it, and whose they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
+from uuid import UUID
 
+from fastapi import Request
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
+from gradvitals_service.database import begin_snapshot
 from gradvitals_service.errors import MalformedError
 from gradvitals_service.series.heatmap import Statistic
 from gradvitals_service.series.metrics import STANDARD_METRICS
+from gradvitals_service.series.queries import Line, choose_monitor
 from gradvitals_service.series.reading import StepRange
 
 MOST_METRICS = 32
@@ -65,6 +71,13 @@ class ExportQuery(_Range, LineQuery):
     def names(self) -> Sequence[str]:
         """The standard metrics, unless others are named, or none."""
         return STANDARD_METRICS if self.metrics is None else _names_in(self.metrics, least=0)
+
+
+@contextmanager
+def reading(request: Request, run_id: UUID, asked: LineQuery) -> Iterator[tuple[Session, Line]]:
+    """One state of the database, and whose frames they are in it; 404 where there is no such run or monitor."""
+    with begin_snapshot(request.app.state.session_factory) as session:
+        yield session, Line(run_id, choose_monitor(session, run_id, asked.monitor), asked.rank)
 
 
 def _names_in(metrics: str, least: int) -> list[str]:

@@ -1,11 +1,11 @@
 """Read the frames of one stream back in order, wherever they lie: in segments, blocks or chunks.
 
-For the detectors, which need every frame, or all layers of one. The caller holds the lock of the run's row, so that
-nothing is compacted meanwhile.
+For the detectors, which need every frame, or all layers of one. The caller holds the lock of the run's row or reads one
+state of the database, so that nothing is compacted meanwhile.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -58,6 +58,11 @@ class StoredChunk:
     columns: bytes
     layer_columns: bytes
 
+    @property
+    def end(self) -> int:
+        """The index after that of its last frame."""
+        return self.first + self.n
+
     def decode(self, layer_count: int) -> list[tuple[int, ChunkColumns]]:
         """Its frames without a gap, each part with its first index; CorruptChunkError where a disk has spoiled them."""
         return [(self.first, decode_chunk_columns(self.columns, self.layer_columns, layer_count))]
@@ -68,6 +73,7 @@ class StoredSegment:
     """One segment, still encoded."""
 
     first: int
+    end: int  # as of a chunk; frames may be lost in between
     n: int
     layout_id: str
     data: dict[str, bytes]
@@ -80,17 +86,18 @@ class StoredSegment:
         return [(int(frame[start]), frames.after(start).before(end - start)) for start, end in pairwise(starts)]
 
 
-def frames_from(session: Session, stream: Stream, frame: int) -> Iterator[StoredChunk | StoredSegment]:
+def frames_from(session: Session, stream: Stream, frame: int) -> Generator[StoredChunk | StoredSegment, None, None]:
     """What holds frames at or after ``frame``, in order; segments without their layers are left out."""
     asked = (*_of(Segment, stream), Segment.end > frame, Segment.has_layers)
     segments = session.execute(
-        select(Segment.first, Segment.n, Segment.layout_id).where(*asked).order_by(Segment.first)
+        select(Segment.first, Segment.end, Segment.n, Segment.layout_id).where(*asked).order_by(Segment.first)
     )
-    for first, n, layout_id in segments.all():
-        yield StoredSegment(first, n, layout_id, columns_of(session, stream, first))
+    for first, end, n, layout_id in segments.all():
+        yield StoredSegment(first, end, n, layout_id, columns_of(session, stream, first))
     chunks = _chunks(stream, Chunk.first + Chunk.n > frame).order_by(Chunk.first)
-    for row in session.connection().execute(chunks, execution_options={"yield_per": 16}):
-        yield StoredChunk(*row)
+    with session.connection().execute(chunks, execution_options={"yield_per": 16}) as rows:
+        for row in rows:
+            yield StoredChunk(*row)
 
 
 def columns_of(session: Session, stream: Stream, first: int, names: Sequence[str] | None = None) -> dict[str, bytes]:

@@ -128,6 +128,17 @@ def count_frames(session: Session, line: Line, span: Span, steps: Steps) -> int:
     return round(total)
 
 
+def step_of_newest(session: Session, line: Line, span: Span, frames: int) -> int:
+    """A step from which on a span has at least so many frames, and not many more; else its first one."""
+    step, found = span.first_step, 0
+    rows = session.connection().execute(_COUNTED, _asked(line, span, Steps(span.first_step, span.end_step)))
+    for first_step, _, n in sorted(rows.all(), reverse=True):
+        step, found = max(first_step, span.first_step), found + n
+        if found >= frames:
+            break
+    return step
+
+
 def chunks_in(
     session: Session, line: Line, span: Span, steps: Steps, *, layers: bool = False
 ) -> Iterator[StoredColumns]:

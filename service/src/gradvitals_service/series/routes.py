@@ -3,23 +3,18 @@
 What needs the database is in one piece: a hop to another thread costs as much as a statement does.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
 
 from gradvitals_service.auth.scopes import require_read
-from gradvitals_service.database import begin_snapshot
 from gradvitals_service.direct import DirectRoute
-from gradvitals_service.series.asking import ExportQuery, HeatmapQuery, LineQuery, SeriesQuery
+from gradvitals_service.series.asking import ExportQuery, HeatmapQuery, LineQuery, SeriesQuery, reading
 from gradvitals_service.series.export import CONTENT_TYPE, Wanted, check_layers, export
 from gradvitals_service.series.heatmap import read_heatmap
 from gradvitals_service.series.layers import read_layers
-from gradvitals_service.series.queries import Line, choose_monitor
 from gradvitals_service.series.reading import read_series
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
 from gradvitals_service.wirejson import WireJSONResponse
@@ -27,13 +22,6 @@ from gradvitals_service.wirejson import WireJSONResponse
 OF_A_RUN = "/api/v1/runs/{run_id}"
 charts = APIRouter(prefix=OF_A_RUN, tags=["series"], dependencies=[Depends(require_read)], route_class=DirectRoute)
 router = APIRouter(prefix=OF_A_RUN, tags=["series"], dependencies=[Depends(require_read)])
-
-
-@contextmanager
-def reading(request: Request, run_id: UUID, asked: LineQuery) -> Iterator[tuple[Session, Line]]:
-    """One state of the database, and whose frames they are in it; 404 where there is no such run or monitor."""
-    with begin_snapshot(request.app.state.session_factory) as session:
-        yield session, Line(run_id, choose_monitor(session, run_id, asked.monitor), asked.rank)
 
 
 @charts.get("/series", response_model=SeriesRead)

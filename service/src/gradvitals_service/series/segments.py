@@ -2,7 +2,8 @@
 
 Pure. One layer of a long run is read without touching the others. The names of the columns: those of the wire as they
 are, ``scalar/<name>``, ``layer/<place>``; ``frame``, where frames are lost in between; ``params``, the norms of the
-weights; ``details``. Every blob is byte-shuffled, zstd compressed and carries its own checksum.
+weights; ``details``; ``norms``, the sketch of the global norms. Every blob is byte-shuffled, zstd compressed and
+carries its own checksum.
 """
 
 from collections.abc import Mapping
@@ -23,9 +24,11 @@ from gradvitals_service.series.codec import (
     shuffle,
     unshuffle,
 )
+from gradvitals_service.series.sketch import NormSketch
 
 FRAMES = 16_384
 VALUES = 4 * 2**20
+SKETCH_COLUMN = "norms"
 
 _VERSION = 1
 
@@ -73,6 +76,7 @@ def encode_segment(frame: NDArray[np.int64], frames: ChunkColumns) -> dict[str, 
         columns["params"] = _encode_params(frames.param_rows, frames.param_norms)
     if frames.details:
         columns["details"] = compress(msgspec.msgpack.encode(frames.details), [])
+    columns[SKETCH_COLUMN] = NormSketch.of(frames.columns["global_norm"], frames.columns["flags"]).to_bytes()
     return columns
 
 

@@ -83,6 +83,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/detection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Detection
+         * @description How a project is judged.
+         */
+        get: operations["read_detection_api_v1_projects__project__detection_get"];
+        /**
+         * Choose Detection
+         * @description Choose how a project is judged, from the next frames of its runs on; what happened before stays as it was told.
+         *
+         *     Whoever may read may choose: there is no other token for people yet, and a training job's must not.
+         */
+        put: operations["choose_detection_api_v1_projects__project__detection_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}": {
         parameters: {
             query?: never;
@@ -108,6 +134,26 @@ export interface paths {
          *     Whoever may read may delete: there is no other token for people yet, and a training job's must not.
          */
         delete: operations["delete_run_api_v1_runs__run_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/advice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Advice
+         * @description Which clip threshold suits a run, why, and what other ones would have clipped.
+         */
+        get: operations["read_run_advice_api_v1_runs__run_id__advice_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -297,6 +343,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay Run
+         * @description Judge a run's stored frames again as the body says, which is that of a project's `detection`: what would have
+         *     paged?
+         *
+         *     Nothing is stored. One at a time, and not at the cost of those who send; a long run is refused, and has a command.
+         */
+        post: operations["replay_run_api_v1_runs__run_id__replay_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/series": {
         parameters: {
             query?: never;
@@ -364,6 +433,54 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AdviceRead
+         * @description Which threshold suits a run; where attempts overlap, the newest counts.
+         */
+        AdviceRead: {
+            /**
+             * Already Clipped
+             * @description frames that were clipped before they were measured
+             */
+            already_clipped: number;
+            /**
+             * Damaged
+             * @description frames that the disk has spoiled
+             */
+            damaged: number;
+            /**
+             * Frames
+             * @description frames with a finite norm that was measured before any clipping
+             */
+            frames: number;
+            /** Healthy Frames */
+            healthy_frames: number;
+            histogram: components["schemas"]["HistogramRead"];
+            /** Monitor */
+            monitor: string;
+            newest: components["schemas"]["NewestRead"];
+            /** Non Finite */
+            non_finite: number;
+            /** Rank */
+            rank: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Suggested Max Norm
+             * @description null where the norms do not carry one
+             */
+            suggested_max_norm: number | null;
+            /**
+             * Thresholds
+             * @description those asked for, the present and the suggested one, ascending
+             */
+            thresholds: components["schemas"]["ThresholdRead"][];
+        };
         /**
          * AttemptRead
          * @description One lifetime of one process of a run.
@@ -504,6 +621,29 @@ export interface components {
             totals: components["schemas"]["HealthTotals"];
         };
         /**
+         * DetectionRead
+         * @description How a project is judged.
+         */
+        DetectionRead: {
+            /**
+             * Ignore
+             * @description globs; layers whose own or module's name matches one are left out
+             */
+            ignore: string[];
+            /**
+             * Off
+             * @description kinds that are neither recorded nor paged
+             */
+            off: ("non_finite" | "explosion" | "vanishing" | "clip_saturation" | "instability")[];
+            /** Project */
+            project: string;
+            /**
+             * Sensitivity
+             * @enum {string}
+             */
+            sensitivity: "calm" | "normal" | "keen";
+        };
+        /**
          * ErrorRead
          * @description Every refusal; some say more, as ``next`` of an out-of-order chunk.
          */
@@ -552,7 +692,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "explosion" | "vanishing" | "non_finite" | "two_processes";
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
             /** Layers */
             layers: string[];
             /** Message */
@@ -713,6 +853,26 @@ export interface components {
             values: (number | null)[][];
         };
         /**
+         * HistogramRead
+         * @description Frames by norm, in buckets that end at numbers of three significant digits; empty ones are left out.
+         */
+        HistogramRead: {
+            /** Above */
+            above: number[];
+            /** Frames */
+            frames: number[];
+            /**
+             * Healthy
+             * @description of these, outside of explosions and non-finite gradients
+             */
+            healthy: number[];
+            /**
+             * Up To
+             * @description null: without an end
+             */
+            up_to: (number | null)[];
+        };
+        /**
          * LayerRead
          * @description One layer at the newest frame.
          */
@@ -847,6 +1007,156 @@ export interface components {
             optimizer: string | null;
             /** Spooled */
             spooled: number;
+        };
+        /**
+         * NewestRead
+         * @description The newest frames, with medians; null where nothing is known.
+         */
+        NewestRead: {
+            /** Clip Rate */
+            clip_rate: number | null;
+            /**
+             * Effective Lr
+             * @description of learning rate times clip coefficient
+             */
+            effective_lr: number | null;
+            /**
+             * Frames
+             * @description how many, at most 1,024
+             */
+            frames: number;
+            /** Global Norm */
+            global_norm: number | null;
+            /** Lr */
+            lr: number | null;
+            /**
+             * Max Norm
+             * @description the threshold in force; null where norm clipping is off
+             */
+            max_norm: number | null;
+        };
+        /**
+         * RecordedEventRead
+         * @description An event on record.
+         */
+        RecordedEventRead: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /** Detector Version */
+            detector_version: number;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
+             * Paged
+             * @description as `pages`
+             */
+            paged: boolean;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Rank */
+            rank: number;
+            /** Resolved At */
+            resolved_at: string | null;
+            /** Revision */
+            revision: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+        };
+        /**
+         * ReplayRead
+         * @description What a run would have told under other choices, beside what it has told; of each at most 1,000 events.
+         */
+        ReplayRead: {
+            /**
+             * Events
+             * @description what would be told now, in the order of steps
+             */
+            events: components["schemas"]["ToldEventRead"][];
+            /**
+             * Frames
+             * @description that were judged
+             */
+            frames: number;
+            /** Ignore */
+            ignore: string[];
+            /**
+             * Left Out
+             * @description frames that cannot be judged any more, since their layers are kept no longer
+             */
+            left_out: number;
+            /** Off */
+            off: ("non_finite" | "explosion" | "vanishing" | "clip_saturation" | "instability")[];
+            /**
+             * On Record
+             * @description what was told, in the order of steps
+             */
+            on_record: components["schemas"]["RecordedEventRead"][];
+            /** Paged Then */
+            paged_then: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Sensitivity
+             * @enum {string}
+             */
+            sensitivity: "calm" | "normal" | "keen";
+            /** Told Then */
+            told_then: number;
+            /** Would Page Now */
+            would_page_now: number;
+            /** Would Tell Now */
+            would_tell_now: number;
         };
         /**
          * ResumeRead
@@ -1123,6 +1433,93 @@ export interface components {
             /** Status */
             status: string;
         };
+        /**
+         * ThresholdRead
+         * @description What one threshold would have clipped; the counts are exact for a number of up to three significant digits.
+         */
+        ThresholdRead: {
+            /**
+             * Clip Rate
+             * @description `clipped` over `frames`
+             */
+            clip_rate: number | null;
+            /**
+             * Clipped
+             * @description of all frames; at least so many, where the threshold has more digits
+             */
+            clipped: number;
+            /** Clipped At Most */
+            clipped_at_most: number;
+            /**
+             * Healthy Clip Rate
+             * @description `healthy_clipped` over `healthy_frames`
+             */
+            healthy_clip_rate: number | null;
+            /** Healthy Clipped */
+            healthy_clipped: number;
+            /** Healthy Clipped At Most */
+            healthy_clipped_at_most: number;
+            /** Max Norm */
+            max_norm: number;
+            /**
+             * Mean Clip Coefficient
+             * @description over all frames, to half a percent
+             */
+            mean_clip_coefficient: number;
+        };
+        /**
+         * ToldEventRead
+         * @description An event as it would have been told; a field that is also one of ``EventRead`` means the same.
+         */
+        ToldEventRead: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             * @description that of the event on record which began at the same frame, if there is one
+             */
+            event_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "non_finite" | "explosion" | "vanishing" | "clip_saturation" | "instability";
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Pages
+             * @description whether somebody would have been paged for it, where an alert channel is set
+             */
+            pages: boolean;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -1267,6 +1664,70 @@ export interface operations {
             };
         };
     };
+    read_detection_api_v1_projects__project__detection_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the project's name */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DetectionRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    choose_detection_api_v1_projects__project__detection_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the project's name */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DetectionRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
     read_run_api_v1_runs__run_id__get: {
         parameters: {
             query?: never;
@@ -1346,6 +1807,43 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_run_advice_api_v1_runs__run_id__advice_get: {
+        parameters: {
+            query?: {
+                /** @description a threshold to judge; repeatable */
+                max_norm?: number[] | null;
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                rank?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdviceRead"];
+                };
             };
             /** @description a refusal, in one shape for all */
             default: {
@@ -1685,6 +2183,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LayoutDeclared"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    replay_run_api_v1_runs__run_id__replay_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayRead"];
                 };
             };
             /** @description a refusal, in one shape for all */

@@ -13,6 +13,12 @@ describe("a run in words", () => {
     expect(describeRun(run(), [EXPLOSION])).toBe("Exploded at step 2,041, 812 times its usual norm; strongest in gru.weight_hh_l0.");
   });
 
+  test("speaks of an explosion before the instability that led to it, and of both by name", () => {
+    const unstable = event({ kind: "instability", severity: "warning", start_step: 1990 });
+    expect(worstOf([unstable, event({ kind: "explosion", severity: "warning", start_step: 2041 })])?.kind).toBe("explosion");
+    expect(describeRun(run({ health: "warning" }), [unstable])).toBe("Instability since step 1,990.");
+  });
+
   test("tells an explosion and what followed as one story", () => {
     expect(describeRun(run(), [NON_FINITE, EXPLOSION])).toBe("Exploded at step 2,041, 812 times its usual norm; strongest in gru.weight_hh_l0; non-finite since step 2,043.");
   });

@@ -4,7 +4,7 @@ import { strings } from "./strings";
 import { toFinite, toNumber } from "./wire";
 
 const { story } = strings;
-const GRAVITY: Record<string, number> = { explosion: 0, non_finite: 1, vanishing: 2 };
+const GRAVITY: Record<string, number> = { explosion: 0, non_finite: 1, vanishing: 2, instability: 3, clip_saturation: 4 };
 const LAYERS_NAMED = 2;
 
 /** The status line of a run. ``events`` are all events of the run; open ones decide, resolved ones are mentioned. */

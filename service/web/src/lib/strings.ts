@@ -17,7 +17,7 @@ export const strings = {
     unknown: "No data yet",
   },
   state: { running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", unreachable: "Unreachable" } as Record<string, string>,
-  kind: { explosion: "Explosion", vanishing: "Vanishing", non_finite: "Non-finite", two_processes: "Two processes", clip_saturation: "Clip saturation", stall: "Stall" } as Record<string, string>,
+  kind: { explosion: "Explosion", vanishing: "Vanishing", non_finite: "Non-finite", two_processes: "Two processes", clip_saturation: "Clip saturation", instability: "Instability", stall: "Stall" } as Record<string, string>,
   severity: { info: "information", warning: "warning", critical: "critical" },
   eventStatus: { open: "open", resolved: "resolved" },
 

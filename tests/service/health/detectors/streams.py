@@ -17,7 +17,7 @@ def make_frames(
     *,
     loss: Any = None,
     clip_coefficient: Any = 1.0,
-    max_norm: float = math.inf,
+    max_norm: Any = math.inf,
     lr: Any = 0.1,
     flags: Any = 0,
 ) -> Frames:

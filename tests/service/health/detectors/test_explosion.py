@@ -150,8 +150,8 @@ def test_a_ramp_is_told_though_the_run_began_with_a_higher_loss_and_is_young():
 def test_a_slow_ramp_of_norm_and_loss_is_told():
     norms, loss = healthy(1500), flat_loss(1500)
     growth = np.exp(np.maximum(np.arange(1500) - 700, 0) / 70.0)
-    (event,) = judge(make_frames(norms * growth[:, None], loss=loss * growth))
-    assert event.kind == "explosion"
+    warning, event = judge(make_frames(norms * growth[:, None], loss=loss * growth))
+    assert (warning.kind, event.kind) == ("instability", "explosion")
     assert event.start_step < 1000
 
 

@@ -46,9 +46,9 @@ def test_it_resolves_after_twenty_finite_steps_and_ends_where_it_was_last_seen()
 
 
 def test_a_later_one_is_an_event_of_its_own():
-    events = judge(stream_with([10, 50]))
-    assert [event.start_step for event in events] == [10, 50]
+    events = judge(stream_with([10, 51]))
+    assert [event.start_step for event in events] == [10, 51]
 
 
 def test_an_overflow_is_never_called_an_explosion():
-    assert kinds(judge(stream_with([0, 1, 40, 41, 70], math.inf, SKIPPED_STEP))) == ["non_finite"] * 3
+    assert set(kinds(judge(stream_with([0, 1, 40, 41, 99], math.inf, SKIPPED_STEP)))) == {"non_finite"}

@@ -7,5 +7,19 @@ A non-finite value never enters a level: it is counted, told, and left out.
 
 from gradvitals_service.health.detectors.combined import DETECTOR_VERSION, Detectors
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, Kind, Severity, Status
+from gradvitals_service.health.detectors.options import KINDS, NORMAL, SENSITIVITIES, Options, Sensitivity
 
-__all__ = ["DETECTOR_VERSION", "Detectors", "EventUpdate", "Frames", "Kind", "Severity", "Status"]
+__all__ = [
+    "DETECTOR_VERSION",
+    "KINDS",
+    "NORMAL",
+    "SENSITIVITIES",
+    "Detectors",
+    "EventUpdate",
+    "Frames",
+    "Kind",
+    "Options",
+    "Sensitivity",
+    "Severity",
+    "Status",
+]

@@ -14,7 +14,7 @@ from gradvitals_service.health.detectors.interface import EventUpdate, Kind, Sev
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 TOLD_AGAIN_AT = 2.0  # a peak is told again when it has doubled: ten revisions cover three decades
 
-_HEAD = struct.Struct("<qqqBdddI")
+_HEAD = struct.Struct("<qqqBdddII")
 
 
 @dataclass(slots=True)
@@ -29,6 +29,16 @@ class Episode:
     peak: float = math.nan
     usual: float = math.nan
     told_peak: float = math.nan
+    returns: int = 0  # how often it came back after it had been resolved
+
+    def come_back(self, again: "Episode") -> None:
+        """Be open again as what ``again`` says; the start, the usual and the gravest so far stay."""
+        self.returns += 1
+        self.last_step = again.last_step
+        self.raise_severity(again.severity)
+        if not again.peak <= self.peak:  # also where the kind has no peak
+            self.groups = again.groups
+        self.raise_peak(again.peak)
 
     def raise_severity(self, severity: Severity) -> bool:
         """Take on a severity if it is higher; say whether it was."""
@@ -47,6 +57,8 @@ class Episode:
 
     def update(self, kind: Kind, status: Status, message: str, times_usual: float | None = None) -> EventUpdate:
         """What to tell about this episode now."""
+        if self.returns:
+            message += f"; it has come back {'once' if self.returns == 1 else f'{self.returns} times'}"
         known = not math.isnan(self.usual)
         return EventUpdate(
             kind=kind,
@@ -75,6 +87,7 @@ def pack_episode(episode: Episode | None) -> bytes:
         episode.peak,
         episode.usual,
         episode.told_peak,
+        episode.returns,
         len(episode.groups),
     )
     return b"\1" + head + struct.pack(f"<{len(episode.groups)}I", *episode.groups)
@@ -84,8 +97,8 @@ def unpack_episode(data: bytes, offset: int) -> tuple[Episode | None, int]:
     """Read what ``pack_episode`` wrote at ``offset``; also the offset behind it."""
     if data[offset] == 0:
         return None, offset + 1
-    start_frame, start_step, last_step, severity, peak, usual, told_peak, count = _HEAD.unpack_from(data, offset + 1)
+    start_frame, start_step, last_step, severity, *numbers, count = _HEAD.unpack_from(data, offset + 1)
     behind = offset + 1 + _HEAD.size
     groups = struct.unpack_from(f"<{count}I", data, behind)
-    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], groups, peak, usual, told_peak)
+    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], groups, *numbers)
     return episode, behind + 4 * count

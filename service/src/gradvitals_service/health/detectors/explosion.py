@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Status, Told
 from gradvitals_service.health.detectors.level import FadingRecord, RollingWindow, TailScale
+from gradvitals_service.health.detectors.reopening import Reopening
 
 KIND: Final = "explosion"
 
@@ -105,6 +106,10 @@ CALM_FRAMES = 32
 """Frames in a row that are not raised before the event resolves: half a level window, so that a run that stays at a new
 level resolves when that has become its level."""
 
+REOPEN_FRAMES = LEVEL_FRAMES
+"""Frames after its end in which the event may come back: so long some of its frames are part of the level against which
+the next one is judged, so that it is no fresh start."""
+
 APPLIED = math.log(10.0)
 """From this factor above the usual gradient on, what was applied after clipping counts as having reached the
 weights."""
@@ -122,6 +127,8 @@ class ExplosionDetector:
 
     def __init__(self) -> None:
         self.episode: Episode | None = None
+        self.distance = 1.0  # what distances above the level are multiplied by; see options.py
+        self._reopening = Reopening(REOPEN_FRAMES)
         self._level = RollingWindow(LEVEL_FRAMES)
         self._losses = RollingWindow(LEVEL_FRAMES)
         self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, TAIL_LARGEST)
@@ -150,6 +157,7 @@ class ExplosionDetector:
         self._marked_levels.clear()
         self._marked_losses.clear()
         self._watch_left = 0
+        self._reopening.seam(self.episode)
 
     def observe(self, frames: Frames) -> tuple[Told, NDArray[np.bool_]]:
         """Look at a block of frames, in order; also says of each whether the norm was exploding after it."""
@@ -201,7 +209,7 @@ class ExplosionDetector:
         """The frames before the next mark whose level is high enough for a ramp."""
         if len(self._marked_levels) < MARKS_KNOWN or not len(levels):
             return np.empty(0, np.intp)
-        return np.flatnonzero(levels > self._marked_levels.median + RAMP)
+        return np.flatnonzero(levels > self._marked_levels.median + self.distance * RAMP)
 
     def _learn_calm(
         self, logs: list[float], losses: list[float], levels: NDArray[np.float64], excesses: NDArray[np.float64]
@@ -231,15 +239,15 @@ class ExplosionDetector:
         if self.episode is not None:
             update = self._follow(frame, excess, harm, calm=excess < RAISED and not ramp)
         elif harm or ramp or self._unheard_of(log_norm, excess):
-            usual = level if harm or excess > UNHEARD_OF else self._marked_levels.median
+            usual = level if harm or excess > self.distance * UNHEARD_OF else self._marked_levels.median
             update = self._open(frame, usual, excess, harm)
         self._learn(frame, log_norm, level, excess)
         return update
 
     def _unheard_of(self, log_norm: float, excess: float) -> bool:
-        if excess < UNHEARD_OF or log_norm < self._record.value + RECORD_MARGIN:
+        if excess < self.distance * UNHEARD_OF or log_norm < self._record.value + self.distance * RECORD_MARGIN:
             return False
-        return excess > ONCE_IN * self._tail.scale
+        return excess > self.distance * ONCE_IN * self._tail.scale
 
     def _watch_lr(self, lr: float) -> None:
         self._lr_watch_left = max(self._lr_watch_left - 1, 0)
@@ -275,10 +283,10 @@ class ExplosionDetector:
         least, worse = by_size[0] - self._loss_usual, by_size[HARM_FRAMES // 2] - self._loss_usual
         if not were_enough and by_size[0] > -math.inf and worse < LONE * self._excuse:
             self._excuse = 0.0
-        if self._watch_peak < LARGE or worse <= 0.0:
+        if self._watch_peak < self.distance * LARGE or worse <= 0.0:
             return False
         stray = max(self._loss_stray, self._excuse)
-        if self._watch_peak < SELDOM * self._tail_then:
+        if self._watch_peak < self.distance * SELDOM * self._tail_then:
             return least > BEYOND_DOUBT * stray
         return worse > HARM_MARGIN * stray
 
@@ -301,16 +309,16 @@ class ExplosionDetector:
         if len(self._marked_levels) < MARKS_KNOWN or not len(self._losses):
             return False
         worse = self._losses.median > self._marked_losses.maximum
-        return worse and level > self._marked_levels.median + RAMP
+        return worse and level > self._marked_levels.median + self.distance * RAMP
 
     def _open(self, frame: FrameView, usual: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0
-        self._harmed = harm
         norm = max(frame.global_norm, self._watch_norm) if harm else frame.global_norm
-        severity = self._severity(frame, excess)
-        self.episode = Episode(
-            frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(usual), norm
+        severity = self._severity(frame, excess, harm)
+        self.episode = self._reopening.open(
+            Episode(frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(usual), norm)
         )
+        self._harmed = harm or (self._harmed and self.episode.returns > 0)
         return self._tell(frame)
 
     def _follow(self, frame: FrameView, excess: float, harm: bool, calm: bool) -> EventUpdate | None:
@@ -324,6 +332,7 @@ class ExplosionDetector:
         if self._calm >= CALM_FRAMES:
             loss = "; the loss was harmed" if self._harmed else ""
             update = self._say("resolved", f"rose to {self._times()} and came back{loss}")
+            self._reopening.resolve(episode, frame.index)
             self.episode = None
             self._marked_levels.clear()  # a ramp is one event: where it ended is the level from now on
             self._marked_losses.clear()
@@ -331,12 +340,12 @@ class ExplosionDetector:
         if frame.global_norm > episode.peak:
             episode.groups = _largest_groups(frame)
         news = episode.raise_peak(frame.global_norm)
-        news = episode.raise_severity(self._severity(frame, excess)) or news
+        news = episode.raise_severity(self._severity(frame, excess, self._harmed)) or news
         return self._tell(frame) if news else None
 
-    def _severity(self, frame: FrameView, excess: float) -> Severity:
+    def _severity(self, frame: FrameView, excess: float, harmed: bool) -> Severity:
         """Critical once the loss is harmed, or a gradient far above the usual was applied to the weights."""
-        if self._harmed:
+        if harmed:
             return "critical"
         if frame.skipped:
             return "warning"
@@ -401,7 +410,8 @@ class ExplosionDetector:
             self._tail_then,
             *self._after,
         )
-        return numbers + b"".join(part.pack() for part in windows) + pack_episode(self.episode)
+        parts = b"".join(part.pack() for part in (*windows, self._reopening))
+        return numbers + parts + pack_episode(self.episode)
 
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _NUMBERS.unpack_from(data, offset)
@@ -413,7 +423,7 @@ class ExplosionDetector:
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
-        self.episode, offset = unpack_episode(data, offset)
+        self.episode, offset = unpack_episode(data, self._reopening.unpack(data, offset))
         return offset
 
 

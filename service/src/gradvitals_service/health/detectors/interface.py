@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["non_finite", "explosion", "vanishing"]
+Kind = Literal["non_finite", "explosion", "vanishing", "clip_saturation", "instability"]
 Severity = Literal["info", "warning", "critical"]
 Status = Literal["open", "resolved"]
 
@@ -117,8 +117,8 @@ class EventUpdate:
 
     ``start_step`` is the step at which the alarm was raised, ``end_step`` the last step that was not healthy, known
     once the event is resolved. ``times_usual`` is the peak over ``usual``; for vanishing it is the weakest group's
-    share of its usual norm, and there is no ``peak``. ``groups`` are indices of groups, empty where all or none stand
-    out.
+    share of its usual norm, for clip_saturation the typical clip coefficient, and there is no ``peak``. ``groups`` are
+    indices of groups, empty where all or none stand out.
     """
 
     kind: Kind

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradvitals_service.health.detectors.episode import Episode, pack_episode, unpack_episode
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
+from gradvitals_service.health.detectors.reopening import Reopening
 
 KIND: Final = "non_finite"
 
@@ -24,15 +25,24 @@ CALM_FRAMES = 20
 """Finite frames before the event resolves; shorter pauses belong to one scaler's search, or one broken input's
 return."""
 
+REOPEN_FRAMES = CALM_FRAMES
+"""Frames after its end in which the event may come back: as long again, so that a guard which skips a broken input now
+and then pages once; a second cause further on is told as such."""
+
 
 class NonFiniteDetector:
     """From the first non-finite global norm until ``CALM_FRAMES`` finite ones."""
 
     def __init__(self) -> None:
         self.episode: Episode | None = None
+        self._reopening = Reopening(REOPEN_FRAMES)
         self._calm = 0
         self._bad = 0
         self._skipped_in_a_row = 0
+
+    def seam(self) -> None:
+        """A new attempt begins: an event goes on into it, and ends there."""
+        self._reopening.seam(self.episode)
 
     def observe(self, frames: Frames) -> Told:
         """Look at a block of frames, in order."""
@@ -43,7 +53,8 @@ class NonFiniteDetector:
             return []
         told = []
         for row, norm in enumerate(norms):
-            update = self._observe_finite() if math.isfinite(norm) else self._observe_bad(frames.view(row))
+            finite = math.isfinite(norm)
+            update = self._observe_finite(frames.first + row) if finite else self._observe_bad(frames.view(row))
             if update is not None:
                 told.append((row, update))
         return told
@@ -60,20 +71,22 @@ class NonFiniteDetector:
         harmless = frame.skipped and self._skipped_in_a_row < SKIPPED_IN_A_ROW
         severity: Severity = "info" if harmless else "critical"
         if self.episode is None:
-            self._bad = 1
-            self.episode = Episode(frame.index, frame.step, frame.step, severity, _broken_groups(frame))
+            fresh = Episode(frame.index, frame.step, frame.step, severity, _broken_groups(frame))
+            self.episode = self._reopening.open(fresh)
+            self._bad = self._bad + 1 if self.episode.returns else 1
             return self._tell(frame)
         self._bad += 1
         self.episode.last_step = frame.step
         return self._tell(frame) if self.episode.raise_severity(severity) else None
 
-    def _observe_finite(self) -> EventUpdate | None:
+    def _observe_finite(self, index: int) -> EventUpdate | None:
         self._skipped_in_a_row = 0
         self._calm = min(self._calm + 1, CALM_FRAMES)
         if self.episode is None or self._calm < CALM_FRAMES:
             return None
         steps = "1 bad step" if self._bad == 1 else f"{self._bad} bad steps"
         update = self.episode.update(KIND, "resolved", f"the gradient is finite again after {steps}")
+        self._reopening.resolve(self.episode, index)
         self.episode = None
         return update
 
@@ -91,11 +104,12 @@ class NonFiniteDetector:
         return episode.update(KIND, "open", message)
 
     def pack(self) -> bytes:
-        return struct.pack("<III", self._calm, self._bad, self._skipped_in_a_row) + pack_episode(self.episode)
+        numbers = struct.pack("<III", self._calm, self._bad, self._skipped_in_a_row)
+        return numbers + self._reopening.pack() + pack_episode(self.episode)
 
     def unpack(self, data: bytes, offset: int) -> int:
         self._calm, self._bad, self._skipped_in_a_row = struct.unpack_from("<III", data, offset)
-        self.episode, offset = unpack_episode(data, offset + 12)
+        self.episode, offset = unpack_episode(data, self._reopening.unpack(data, offset + 12))
         return offset
 
 

@@ -25,6 +25,7 @@ from gradvitals_service.health.detectors.episode import Episode, pack_episode, u
 from gradvitals_service.health.detectors.interface import EventUpdate, Frames, FrameView, Severity, Told
 from gradvitals_service.health.detectors.level import LossTrend
 from gradvitals_service.health.detectors.pauses import Pauses
+from gradvitals_service.health.detectors.reopening import Reopening
 from gradvitals_service.health.detectors.silence import Silence
 from gradvitals_service.health.detectors.state import one_more, pack_arrays, unpack_arrays
 
@@ -76,10 +77,14 @@ CRITICAL_BLOCKS = 16
 """Blocks (128 frames) after which vanishing of at least half of the groups is critical if the loss is no better than
 before."""
 
+REOPEN_FRAMES = 256
+"""Frames after its end in which the event may come back: half of those over which it is averaged what is usual, so
+that the groups are still judged by what they got before they fell at first."""
+
 ZERO = -100.0
 """Stands for the logarithm of a norm of zero; the smallest float32 has -103."""
 
-_HEAD = struct.Struct("<IQIdd?")
+_HEAD = struct.Struct("<IQIdd??")
 
 
 class VanishingDetector:
@@ -88,6 +93,8 @@ class VanishingDetector:
     def __init__(self, group_count: int, trainable: NDArray[np.bool_]) -> None:
         self.episode: Episode | None = None
         self.trainable = trainable
+        self.distance = 1.0  # what distances below the usual are multiplied by; see options.py
+        self._reopening = Reopening(REOPEN_FRAMES)
         self._pauses = Pauses(group_count, BLOCK_FRAMES)
         self._silence = Silence()
         self._loss = LossTrend(LOSS_MEMORY, REFERENCE_MEMORY)
@@ -106,10 +113,13 @@ class VanishingDetector:
         self._loss_before = math.nan  # when the event opened
         self._weakest = math.inf  # smallest share of its usual norm that a group of the event had
         self._disturbed = False  # this block is no example of what is usual
+        self._after_seam = False  # no block of this attempt has been judged yet
 
     def seam(self) -> None:
         """A new attempt begins: what is half-filled is dropped, the past of the groups is kept."""
         self._begin_block()
+        self._after_seam = True
+        self._reopening.seam(self.episode)
 
     def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
         """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
@@ -178,8 +188,8 @@ class VanishingDetector:
         log_norms = np.log(blocks.largest[:count, which], dtype=np.float64)
         references = follow(self._reference[which], self._known[which], log_norms, REFERENCE_MEMORY)
         falls = references[:-1] - log_norms
-        if falls.max() > FALLEN:
-            fallen = ((falls > FALLEN) & self.trainable[which]).any(axis=1)
+        if falls.max() > self.distance * FALLEN:
+            fallen = ((falls > self.distance * FALLEN) & self.trainable[which]).any(axis=1)
             count = int(np.argmax(fallen)) if fallen.any() else count
         if count:
             self._reference[which] = references[count]
@@ -193,7 +203,9 @@ class VanishingDetector:
 
     def _something_stirs(self) -> bool:
         """Some group is more than an example of what is usual."""
-        return self.episode is not None or any(map(np.count_nonzero, (self._dead, self._quiet, self._alive)))
+        if self.episode is not None or self._after_seam:
+            return True
+        return any(map(np.count_nonzero, (self._dead, self._quiet, self._alive)))
 
     def _pass_losses(self, losses: list[float]) -> None:
         """Close the full block, and those that follow it, each undisturbed."""
@@ -223,8 +235,10 @@ class VanishingDetector:
         self._blocks += 1
         if self._blocks <= START_UNTIL:
             self._follow_start(log_norm)
+        if self._after_seam and not self._disturbed:
+            self._take_over_level(log_norm, gets_some)
         fall = self._fall(log_norm, gets_some)
-        fallen = fall > FALLEN
+        fallen = fall > self.distance * FALLEN
         returned = self._pauses.count(self.trainable & ~self._dead, gets_some)
         self._quiet[returned] = 0  # a pause that ended was within the group's habit, so it is no part of a fall
         one_less = self._quiet - (self._quiet > 0)
@@ -243,13 +257,22 @@ class VanishingDetector:
         self._dead, self._weakest = self.trainable.copy(), 0.0
         return self._open(frame, "critical")
 
+    def _take_over_level(self, log_norm: NDArray[np.float64], gets_some: NDArray[np.bool_]) -> None:
+        """A resume may scale the whole gradient, as a mean in place of a sum does: what fell by as much in every group
+        fell by its doing."""
+        self._after_seam = False
+        witnesses = self.trainable & (self._known >= KNOWN_BLOCKS) & gets_some & ~self._dead
+        if witnesses.any():
+            common = float((self._reference - log_norm)[witnesses].min())
+            self._reference -= common if common > FALLEN else 0.0
+
     def _fall(self, log_norm: NDArray[np.float64], gets_some: NDArray[np.bool_]) -> NDArray[np.float64]:
         """How far each group is below its usual norm, less what all groups fell; 0 where that cannot be said."""
         judged = self.trainable & (self._known >= KNOWN_BLOCKS)
         fall = np.where(judged, self._reference - log_norm, 0.0)
         witnesses = judged & gets_some & ~self._dead
         common = float(fall[witnesses].min()) if witnesses.any() else 0.0
-        if common > FALLEN and self._loss_stands_still():
+        if common > self.distance * FALLEN and self._loss_stands_still():
             common = 0.0
         return np.where(judged, fall - max(common, 0.0), 0.0)
 
@@ -275,7 +298,7 @@ class VanishingDetector:
     def _judge_start(self, log_norm: NDArray[np.float64], share: NDArray[np.float32]) -> None:
         """Mark the groups of a network that is dead from step 0 as fallen from what its living groups get."""
         with_loss = not math.isnan(self._loss.start)
-        limit = START_SHARE if with_loss else START_SHARE_WITHOUT_LOSS
+        limit = self.distance * (START_SHARE if with_loss else START_SHARE_WITHOUT_LOSS)
         coming = share > self._first_share + np.float32(COMING)
         nothing = self.trainable & (self._best_share < limit) & ~coming
         if nothing.sum() * START_GROUPS < self.trainable.sum() or not nothing.any():
@@ -304,7 +327,7 @@ class VanishingDetector:
         if self.episode is None and not joining.any():
             return None
         if not self._dead.any():
-            return self._resolve()
+            return self._resolve(frame)
         shares = np.where(gets_some, np.exp(-fall), 0.0)
         self._weakest = min(self._weakest, float(shares[self._dead].min()))
         if self.episode is None:
@@ -315,7 +338,7 @@ class VanishingDetector:
         self._open_blocks = 0
         self._loss_before = self._loss.usual
         groups = tuple(np.flatnonzero(self._dead).tolist())
-        self.episode = Episode(frame.index, frame.step, frame.step, severity, groups)
+        self.episode = self._reopening.open(Episode(frame.index, frame.step, frame.step, severity, groups))
         return self._tell()
 
     def _follow(self, frame: FrameView, news: bool) -> EventUpdate | None:
@@ -344,16 +367,18 @@ class VanishingDetector:
             return self.episode.update(KIND, "open", f"{silent}, and the loss stands still", times_usual=0.0)
         weakest = f"the weakest {self._weakest:.2g} of it" if self._weakest > 0.0 else "the weakest none at all"
         count, of = int(self._dead.sum()), len(self._dead)
-        message = f"{count} of {of} layers get less than 1/30 of their usual gradient, {weakest}"
+        share = f"1/{math.exp(self.distance * FALLEN):.0f}"
+        message = f"{count} of {of} layers get less than {share} of their usual gradient, {weakest}"
         if self.episode.severity == "critical":
             message += f"; after {self._open_blocks * BLOCK_FRAMES} steps the loss is no better"
         return self.episode.update(KIND, "open", message, times_usual=self._weakest)
 
-    def _resolve(self) -> EventUpdate:
+    def _resolve(self, frame: FrameView) -> EventUpdate:
         assert self.episode is not None
         count = len(self.episode.groups)
         message = f"the gradient is back in {count} of {len(self._dead)} layers, at more than 1/10 of its usual"
         update = self.episode.update(KIND, "resolved", message, times_usual=self._weakest)
+        self._reopening.resolve(self.episode, frame.index)
         self.episode = None
         self._weakest = math.inf
         return update
@@ -372,25 +397,27 @@ class VanishingDetector:
 
     def pack(self) -> bytes:
         self._sum_up()
-        numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest, self._disturbed)
+        numbers = (self._in_block, self._blocks, self._open_blocks, self._loss_before, self._weakest)
+        flags = (self._disturbed, self._after_seam)
         parts = (
             self._silence.pack(),
             self._loss.pack(),
             self._pauses.pack(),
             pack_arrays(self._arrays()),
+            self._reopening.pack(),
             pack_episode(self.episode),
         )
-        return _HEAD.pack(*numbers) + b"".join(parts)
+        return _HEAD.pack(*numbers, *flags) + b"".join(parts)
 
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _HEAD.unpack_from(data, offset)
         self._in_block, self._blocks, self._open_blocks = numbers[:3]
-        self._loss_before, self._weakest, self._disturbed = numbers[3:]
+        self._loss_before, self._weakest, self._disturbed, self._after_seam = numbers[3:]
         offset = self._silence.unpack(data, offset + _HEAD.size)
         offset = self._loss.unpack(data, offset)
         offset = self._pauses.unpack(data, offset)
         offset = unpack_arrays(self._arrays(), data, offset)
-        self.episode, offset = unpack_episode(data, offset)
+        self.episode, offset = unpack_episode(data, self._reopening.unpack(data, offset))
         return offset
 
 
