@@ -9,6 +9,7 @@ import pytest
 import torch
 from client.building import frame
 
+from gradvitals.errors import ConfigurationError
 from gradvitals.logged import LoggedValues
 
 
@@ -193,3 +194,45 @@ class TestOnADevice:
         logged.add("tokens", torch.zeros((), dtype=torch.int64, device="meta"))
         _, (kept,) = logged.hand_over()
         assert kept.dtype is torch.float64
+
+
+class TestBatchIds:
+    @pytest.mark.parametrize(
+        ("batch_id", "kept"), [("b-17", "b-17"), (17, "17"), (np.int64(17), "17"), ("a\0b", "a\ufffdb")]
+    )
+    def test_a_text_or_a_whole_number_names_the_batch_of_the_frame(self, batch_id, kept):
+        logged = LoggedValues()
+        logged.name_batch(batch_id)
+        got = read(logged)
+        assert (got.batch_id, got.scalars) == (kept, {})
+
+    @pytest.mark.parametrize("batch_id", [1.5, None, [1], torch.tensor(1), object()])
+    def test_anything_else_is_a_type_error_and_leaves_nothing(self, batch_id):
+        logged = LoggedValues()
+        with pytest.raises(TypeError, match="'batch_id' is"):
+            logged.name_batch(batch_id)
+        assert read(logged).batch_id is None
+
+    @pytest.mark.parametrize("batch_id", ["", "b" * 513])
+    def test_an_empty_or_too_long_text_is_refused_in_words(self, batch_id):
+        with pytest.raises(ConfigurationError, match="batch_id"):
+            LoggedValues().name_batch(batch_id)
+
+    def test_several_batches_of_a_step_are_named_one_after_the_other(self):
+        first, second = LoggedValues(), LoggedValues()
+        for batch_id in ("a", "a", "b"):
+            first.name_batch(batch_id)
+        second.name_batch("c")
+        first.merge(second)
+        assert read(first).batch_id == "a, b, c"
+
+    def test_however_many_are_named_no_more_is_kept_than_the_service_takes(self):
+        logged = LoggedValues()
+        for batch_id in range(1000):
+            logged.name_batch(batch_id)
+        assert len(read(logged).batch_id) == 512
+
+    def test_a_name_alone_is_something_that_was_logged(self):
+        logged = LoggedValues()
+        logged.name_batch(0)
+        assert logged

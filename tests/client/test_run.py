@@ -236,6 +236,25 @@ class TestLogging:
         assert (transport.frames()[0].loss, transport.frames()[0].scalars) == (0.5, {})
         assert "a logged name is 7" in capsys.readouterr().err
 
+    def test_a_batch_id_joins_the_frame_of_its_step(self, training, transport):
+        run, step = training
+        run.log(batch_id="b-17", loss=0.5)
+        step()
+        run.log(loss=0.25)
+        step()
+        run.log(batch_id=18, step=1)
+        run.finish()
+        assert [(frame.batch_id, frame.scalars) for frame in transport.frames()] == [("b-17", {}), ("18", {})]
+
+    def test_what_names_no_batch_is_told_once_and_costs_only_itself(self, training, transport, capsys):
+        run, step = training
+        for batch_id in (1.5, [17], "b" * 513):
+            run.log(batch_id=batch_id, loss=0.5)
+            step()
+        run.finish()
+        assert capsys.readouterr().err.count("batch_id") == 1
+        assert [(frame.batch_id, frame.loss) for frame in transport.frames()] == [(None, 0.5)] * 3
+
     def test_what_is_not_a_number_takes_no_name_from_the_others(self, training, transport):
         run, step = training
         run.log({f"picture {k}": [1, 2] for k in range(64)})

@@ -291,13 +291,13 @@ class TestEvents:
         told = Told()
         with running_sender(transport, announcer=told) as sender:
             assert transport.wait_for("attempt", 1)
-            transport.report("non_finite", 7, "gru.weight_hh_l0 is NaN")
+            transport.report("non_finite", 7, "gru.weight_hh_l0 is NaN", cause="perhaps: the data")
             submit(sender, range(2))  # the acknowledgement says that there is news
             assert told.wait_for("gru.weight_hh_l0")
             sender.beat()
             assert transport.wait_for("attempt", 3)
             sender.close(5)
-        assert told.lines == ["critical: non-finite at step 7: gru.weight_hh_l0 is NaN"]
+        assert told.lines == ["critical: non-finite at step 7: gru.weight_hh_l0 is NaN; perhaps: the data"]
         assert sender.events_told == 1
 
     def test_more_events_than_one_answer_holds_are_all_told(self, transport):

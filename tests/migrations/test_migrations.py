@@ -8,18 +8,20 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy.orm import Session
 
 from gradvitals_service import migrating
 from gradvitals_service.app import create_app  # noqa: F401  # importing it makes every table known
 from gradvitals_service.database import Base, make_engine, make_session_factory
 from gradvitals_service.health.detectors import NORMAL
+from gradvitals_service.health.models import Event
 from gradvitals_service.projects.models import Project
 from gradvitals_service.projects.queries import read_detection
 
 TABLES = {
     "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
-    "segments", "segment_columns", "rollups", "compactions",
+    "segments", "segment_columns", "rollups", "compactions", "event_evidence",
 }  # fmt: skip
 
 
@@ -79,15 +81,7 @@ def test_a_downgrade_drops_the_segments_only_while_they_hold_no_frames(engine: E
     migrating.upgrade(engine)
     run, time = "00000000000000000000000000000001", "2026-09-21 12:30:15+00:00"
     with engine.begin() as connection:
-        connection.execute(text(f"INSERT INTO projects (project_id, name, created_at) VALUES ('{run}', 'p', '{time}')"))
-        connection.execute(
-            text(
-                "INSERT INTO runs (run_id, project_id, name, tags, config, links, versions, created_at, last_seen_at,"
-                " state, judged_frames, clipped_frames, already_clipped, event_revision)"
-                f" VALUES ('{run}', '{run}', 'n', '[]', '{{}}', '{{}}', '{{}}', '{time}', '{time}', 'running', 0, 0,"
-                " false, 0)"
-            )
-        )
+        _insert_run(connection, run, time)
         connection.execute(
             text(
                 'INSERT INTO segments (run_id, attempt_id, monitor, first, "end", n, layout_id, first_step, last_step,'
@@ -102,7 +96,42 @@ def test_a_downgrade_drops_the_segments_only_while_they_hold_no_frames(engine: E
         connection.execute(text("DELETE FROM segments"))
     migrating.downgrade(engine, "0002")
     tables = set(inspect(engine).get_table_names()) - {"alembic_version"}
-    assert tables == TABLES - {"segments", "segment_columns", "rollups", "compactions"}
+    assert tables == TABLES - {"segments", "segment_columns", "rollups", "compactions", "event_evidence"}
+
+
+def test_an_event_of_before_is_there_after_the_upgrade_and_after_the_downgrade(engine: Engine) -> None:
+    migrating.upgrade(engine, "0003")
+    run, time = "00000000000000000000000000000001", "2026-09-21 12:30:15+00:00"
+    with engine.begin() as connection:
+        _insert_run(connection, run, time)
+        connection.execute(
+            text(
+                "INSERT INTO events (run_id, event_id, attempt_id, monitor, rank, kind, severity, status, start_frame,"
+                " start_step, opened_at, updated_at, layers, message, revision, detector_version)"
+                f" VALUES ('{run}', '{run}', '{run}', 'main', 0, 'explosion', 'critical', 'open', 7, 7, '{time}',"
+                f" '{time}', '[]', 'it is large', 1, 1)"
+            )
+        )
+    migrating.upgrade(engine)
+    with Session(engine) as session:
+        (event,) = session.scalars(select(Event))
+        assert (event.message, event.detector_version) == ("it is large", 1)
+        assert (event.shares, event.cause, event.weights_finite) == (None, None, None)
+    migrating.downgrade(engine, "0003")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT message FROM events")).scalar() == "it is large"
+
+
+def _insert_run(connection: Connection, run: str, time: str) -> None:
+    connection.execute(text(f"INSERT INTO projects (project_id, name, created_at) VALUES ('{run}', 'p', '{time}')"))
+    connection.execute(
+        text(
+            "INSERT INTO runs (run_id, project_id, name, tags, config, links, versions, created_at, last_seen_at,"
+            " state, judged_frames, clipped_frames, already_clipped, event_revision)"
+            f" VALUES ('{run}', '{run}', 'n', '[]', '{{}}', '{{}}', '{{}}', '{time}', '{time}', 'running', 0, 0,"
+            " false, 0)"
+        )
+    )
 
 
 def test_a_database_is_current_only_after_the_upgrade(engine: Engine) -> None:

@@ -128,7 +128,8 @@ class Frame:
     def nbytes(self) -> int:
         """About how much memory this frame holds; the bound on what is kept for sending is in these bytes."""
         weights = 0 if self.param_norms is None else len(self.param_norms)
-        return FRAME_OVERHEAD_BYTES + 4 * (len(self.layer_norms) + weights) + 64 * len(self.scalars)
+        named = 0 if self.batch_id is None else 4 * len(self.batch_id)
+        return FRAME_OVERHEAD_BYTES + 4 * (len(self.layer_norms) + weights) + 64 * len(self.scalars) + named
 
 
 @dataclass(frozen=True, slots=True)

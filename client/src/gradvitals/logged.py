@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import builtins
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, SupportsIndex, cast
 
 from gradvitals.frames import Frame
+from gradvitals.settings import NAME_CHARACTERS, clean_name
 
 LOSS = "loss"
+BATCH_ID = "batch_id"
 
 
 class DeviceTensor(Protocol):
@@ -35,15 +38,27 @@ class DeviceTensor(Protocol):
 
 
 class LoggedValues:
-    """What was logged for one step: several values of a name become their mean, in which a NaN wins."""
+    """What was logged for one step: several values of a name become their mean, in which a NaN wins; several batches
+    are named one after the other."""
 
-    __slots__ = ("_sums",)
+    __slots__ = ("_batch_id", "_sums")
 
     def __init__(self) -> None:
         self._sums: dict[str, _Sum] = {}
+        self._batch_id = ""
 
     def __len__(self) -> int:
-        return len(self._sums)
+        return len(self._sums) + bool(self._batch_id)
+
+    def name_batch(self, batch_id: object) -> None:
+        """Keep what a batch of this step is called; raises TypeError or ConfigurationError, in words, for no name."""
+        self._also_of(_as_batch_id(batch_id))
+
+    def _also_of(self, batch_id: str) -> None:
+        """The step has a batch of this name; the one named last is not named twice in a row."""
+        if batch_id and batch_id != self._batch_id and not self._batch_id.endswith(f", {batch_id}"):
+            joined = f"{self._batch_id}, {batch_id}" if self._batch_id else batch_id
+            self._batch_id = joined[:NAME_CHARACTERS]
 
     def add(self, name: str, value: object) -> None:
         """Keep one value; raises TypeError, in words, for what is not a single number."""
@@ -52,6 +67,7 @@ class LoggedValues:
 
     def merge(self, other: LoggedValues) -> None:
         """Take over what another log call gave for the same step."""
+        self._also_of(other._batch_id)
         for name, theirs in other._sums.items():
             ours = self._sums.setdefault(name, _Sum())
             ours.add(theirs.on_host, theirs.count)
@@ -86,6 +102,8 @@ class LoggedValues:
             else:
                 frame.scalars[name] = mean
         self._sums.clear()
+        if self._batch_id:
+            frame.batch_id, self._batch_id = self._batch_id, ""
 
 
 class _Sum:
@@ -110,6 +128,15 @@ class _Sum:
     def mean(self) -> float:
         """The mean, for which it may have to wait."""
         return (self.on_host + sum(float(tensor) for tensor in self.on_devices.values())) / self.count
+
+
+def _as_batch_id(batch_id: object) -> str:
+    if not isinstance(batch_id, str):
+        if hasattr(batch_id, "detach") or not hasattr(batch_id, "__index__"):  # to read a tensor may be to wait for it
+            kind = type(batch_id).__name__
+            raise TypeError(f"{BATCH_ID!r} is {kind}; only a text or a whole number names a batch")
+        batch_id = str(operator.index(cast(SupportsIndex, batch_id)))
+    return clean_name(BATCH_ID, batch_id)
 
 
 def _keep(name: str, value: object) -> float | DeviceTensor:

@@ -103,11 +103,13 @@ class MemoryTransport:
                     del frames[keep:]
                     self._next[stream] = min(keep, self._next[stream])
 
-    def report(self, kind: str, step: int, message: str, *, severity: str = "critical") -> Event:
+    def report(
+        self, kind: str, step: int, message: str, *, severity: str = "critical", cause: str | None = None
+    ) -> Event:
         """Make an event, which the run hears of with its next heartbeat."""
         with self._changed:
             revision = len(self._events) + 1
-            event = Event(f"event-{revision}", kind, severity, step, message, revision)
+            event = Event(f"event-{revision}", kind, severity, step, message, revision, cause=cause)
             self._events.append(event)
             return event
 

@@ -23,7 +23,7 @@ from gradvitals.declarations import Attempt, RunDeclaration, WatchedFacts
 from gradvitals.elsewhere import refuse_what_clips_elsewhere
 from gradvitals.errors import ConfigurationError
 from gradvitals.frames import FLAG_SEAM, Frame
-from gradvitals.logged import LOSS, LoggedValues
+from gradvitals.logged import BATCH_ID, LOSS, LoggedValues
 from gradvitals.observer import Observer
 from gradvitals.route import OfflineRoute, Route
 from gradvitals.sender import Sender
@@ -200,7 +200,9 @@ class Run:
         """Log numbers, the loss as ``loss=``: before a step for that step, with ``step=`` for an earlier ``run.step``.
 
         Several values of a name within one step become their mean, in which NaN wins. A tensor on a device is read
-        later, without waiting here. What cannot be kept is told once, never raised.
+        later, without waiting here. ``batch_id=``, a text of at most 512 characters or a whole number, says which
+        batch it is, so that an alert can name it; several are named one after the other. What cannot be kept is told
+        once, never raised.
         """
         if self._sender is None or self._finished:
             return
@@ -323,6 +325,9 @@ class Run:
         logged = LoggedValues()
         for name, value in values.items():
             try:
+                if name == BATCH_ID:
+                    logged.name_batch(value)
+                    continue
                 if name not in self._logged_names:
                     name = clean_name("a logged name", name)
                 if name not in self._logged_names and len(self._logged_names) > SCALAR_NAMES:

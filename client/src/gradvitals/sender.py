@@ -379,7 +379,8 @@ class Sender:
                 self._event_ids.add(event.event_id)
                 self.events_told += 1
                 where = "" if event.start_step is None else f" at step {event.start_step}"
-                self._announcer.say(f"{event.severity}: {event.kind.replace('_', '-')}{where}: {event.message}")
+                why = "" if event.cause is None else f"; {event.cause}"
+                self._announcer.say(f"{event.severity}: {event.kind.replace('_', '-')}{where}: {event.message}{why}")
         if answer.event_revision < self._events_seen:  # the service was set back, and will count up from there
             self._events_seen = answer.event_revision
         else:

@@ -51,6 +51,7 @@ class Event(msgspec.Struct, frozen=True):
     message: str
     revision: int
     monitor: str = "main"
+    cause: str | None = None  # a guess, which says that it is one
 
 
 class RunAnswer(msgspec.Struct, frozen=True):

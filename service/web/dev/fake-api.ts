@@ -139,7 +139,9 @@ function wireEvent(run: FakeRun, event: FakeEvent, index: number) {
   return {
     event_id: `${run.id}-${index}`, run_id: run.id, attempt_id: run.id, monitor: "main", rank: 0, kind: event.kind, severity: event.severity, status: event.status,
     start_step: event.start, end_step: event.end, opened_at: ago(event.minutesAgo * 60), updated_at: ago(event.minutesAgo * 60), resolved_at: event.end === null ? null : ago(event.minutesAgo * 60 - 60),
-    peak: event.peak, times_usual: event.times, usual: event.usual, layers: event.layers, message: event.message, revision: index + 1, detector_version: 1,
+    peak: event.peak, times_usual: event.times, usual: event.usual, layers: event.layers, message: event.message, revision: index + 1, detector_version: 2,
+    peak_step: event.peak === null ? null : event.start, shares: null, first_layer: event.layers[0] ?? null, last_healthy_step: event.start - 1, weights_finite: null, batch_id: null, resume_from: null,
+    cause: null, action: null,
   };
 }
 

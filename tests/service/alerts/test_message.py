@@ -31,6 +31,11 @@ class TestCompose:
             "resume from a checkpoint from before step 2041.",
         ]
 
+    def test_says_why_where_there_is_a_guess(self):
+        event = make_event(cause="perhaps: the learning rate", action="lower it, and resume from 1900.pt")
+        lines = body(event).splitlines()
+        assert lines[3] == "Why: perhaps: the learning rate; if so, lower it, and resume from 1900.pt."
+
     def test_names_the_monitor_and_the_rank_where_they_are_not_the_usual_ones(self):
         assert "Since step 2041 of monitor critic on rank 3," in body(make_event(monitor="critic", rank=3))
 

@@ -46,6 +46,7 @@ def compose(event: Event, run: Run, project: str, url: str, resume: Resume | Non
         f"{plain(event.message, 1024)}.",
         f"Since step {event.start_step}{_monitor(event)}{_rank(event)}, noticed {event.opened_at:%Y-%m-%d %H:%M} UTC.",
         f"How bad: {_how_bad(event)}.",
+        *_why(event),
         f"Layers: {_layers(event.layers)}.",
         f"Now: step {_figure(run.last_step)}, global norm {_figure(run.global_norm)}, loss {_figure(run.loss)}, "
         f"max_norm {_threshold(run.max_norm)}.",
@@ -79,6 +80,14 @@ def _how_bad(event: Event) -> str:
     if event.times_usual is None or event.usual is None:
         return peak
     return f"{_figure(event.times_usual)} times the usual {_figure(event.usual)}, {peak}"
+
+
+def _why(event: Event) -> list[str]:
+    """The guess, which says itself that it is one."""
+    if event.cause is None:
+        return []
+    then = f"; if so, {plain(event.action, 1024)}" if event.action else ""
+    return [f"Why: {plain(event.cause, 1024)}{then}."]
 
 
 def _layers(layers: list[str]) -> str:

@@ -48,7 +48,7 @@ class Damage:
     @property
     def began(self) -> int:
         """The first step whose effect is suspect."""
-        return self.start_step - WATCH_FRAMES if self.kind == "explosion" else self.start_step
+        return suspect_from(self.kind, self.start_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ class Resume:
 
     newest_clean: Checkpoint | None
     not_clean: int
+
+
+def suspect_from(kind: str, start_step: int) -> int:
+    """The first step whose effect is suspect where an event of this kind was noticed at ``start_step``."""
+    return start_step - WATCH_FRAMES if kind == "explosion" else start_step
 
 
 def judge(

@@ -57,6 +57,15 @@ def read_resume(session: Session, run_id: UUID) -> Resume | None:
     return choose(read_standings(session, run_id))
 
 
+def newest_clean_before(session: Session, run_id: UUID, monitor: str, step: int) -> Checkpoint | None:
+    """The newest clean checkpoint that holds no step of a monitor from ``step`` on."""
+    for standing in read_standings(session, run_id):
+        checkpoint = standing.checkpoint
+        if standing.clean and checkpoint.steps.get(monitor, checkpoint.step) <= step:
+            return checkpoint
+    return None
+
+
 def _keep(session: Session, run_id: UUID, attempt_id: UUID, saved: CheckpointSaved) -> None:
     """The newest word about a path holds; an attempt may say more of its own, such as that it is clean."""
     saved_at = datetime.fromtimestamp(saved.saved_at, UTC)

@@ -17,10 +17,10 @@ from gradvitals_service.checkpoints.schemas import (
     CheckpointsTaken,
 )
 from gradvitals_service.database import SessionDep
+from gradvitals_service.health.schemas import CheckpointPlace
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.writer import Item
 from gradvitals_service.runs.queries import get_run, lock_run
-from gradvitals_service.runs.schemas import CheckpointPlace
 from gradvitals_service.wirejson import WireJSONResponse
 
 declaring = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["ingest"], dependencies=[Depends(require_ingest)])

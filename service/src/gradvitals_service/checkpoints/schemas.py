@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 from pydantic import BaseModel, Field
 
-from gradvitals_service.runs.schemas import CheckpointPlace, Count, MonitorName, Timestamp
+from gradvitals_service.health.schemas import CheckpointPlace
+from gradvitals_service.runs.schemas import Count, MonitorName, Timestamp
 
 MOST_A_REQUEST = 1000
 

@@ -12,6 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def first_bad_layer(layer_names: Sequence[str], layer_norms: NDArray[Any]) -> str | None:
+    """The first layer in backward order whose norm is not finite; None where all are."""
+    bad = np.flatnonzero(~np.isfinite(layer_norms))
+    return layer_names[int(bad[-1])] if len(bad) else None
+
+
 def where_it_began(layer_names: Sequence[str], layer_norms: NDArray[Any] | None) -> str:
     """Words to stand behind an event's message; none where the norms [L] are not known or all are finite."""
     if layer_norms is None:

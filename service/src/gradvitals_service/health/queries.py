@@ -1,4 +1,4 @@
-"""Every statement that reads events."""
+"""Every statement that reads events and their evidence."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ from uuid import UUID
 from sqlalchemy import Subquery, case, func, select
 from sqlalchemy.orm import Session, aliased
 
+from gradvitals_service.errors import NotFoundError
 from gradvitals_service.health.detectors import KINDS
-from gradvitals_service.health.models import Event
+from gradvitals_service.health.models import Event, EventEvidence
 from gradvitals_service.ingest.models import Stream
+from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Layout, Run
 from gradvitals_service.runs.queries import DELETED
 from gradvitals_service.runs.standing import CALM, URGENCIES
@@ -112,3 +114,30 @@ def worst_open_events() -> Subquery:
     """How urgent the worst open event of each run is that has one: (run_id, urgency)."""
     worst = select(Event.run_id, func.max(URGENCY).label("urgency")).where(Event.status == "open")
     return worst.group_by(Event.run_id).subquery()
+
+
+def incomplete_evidence(session: Session, key: StreamKey) -> Sequence[tuple[int, UUID]]:
+    """(start frame, event) of a stream's evidence that waits for more frames, the oldest first."""
+    of_stream = (EventEvidence.attempt_id == key.attempt_id, EventEvidence.monitor == key.monitor)
+    statement = select(EventEvidence.start_frame, EventEvidence.event_id)
+    statement = statement.where(EventEvidence.run_id == key.run_id, *of_stream, EventEvidence.complete.is_(False))
+    found = session.execute(statement.order_by(EventEvidence.start_frame, EventEvidence.event_id))
+    return [(start_frame, event_id) for start_frame, event_id in found]
+
+
+def monitors_with_incomplete_evidence(session: Session, run_id: UUID, attempt_id: UUID) -> Sequence[str]:
+    """The monitors of an attempt whose evidence waits for more frames."""
+    of_attempt = (EventEvidence.run_id == run_id, EventEvidence.attempt_id == attempt_id)
+    statement = select(EventEvidence.monitor).where(*of_attempt, EventEvidence.complete.is_(False))
+    return session.scalars(statement.distinct().order_by(EventEvidence.monitor)).all()
+
+
+def get_evidence(session: Session, run_id: UUID, event_id: UUID) -> tuple[Event, EventEvidence]:
+    """An event and the frames that were kept around it, or 404."""
+    event = session.get(Event, (run_id, event_id))
+    if event is None:
+        raise NotFoundError(f"run {run_id} has no event {event_id}")
+    evidence = session.get(EventEvidence, (run_id, event_id))
+    if evidence is None:
+        raise NotFoundError(f"no frames were kept around event {event_id}")
+    return event, evidence

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from gradvitals_service.health.causes import Guess, guess_of_ranks
 from gradvitals_service.health.models import Event
+from gradvitals_service.health.opening import say_cause
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Run
@@ -30,17 +32,35 @@ def whose_fault(session: Session, key: StreamKey, attempt: Attempt, step: int) -
     """What an event's message is to end in: nothing where there is only one rank."""
     if attempt.world_size < 2:
         return ""
-    loss, part = [], []
+    loss, part = _bad_ranks(session, key, attempt, step)
+    if loss:
+        return f"{_named([*loss])} had a loss that was not finite"
+    return f"{_named([*part])} held a part that was not finite" if part else f"{MARK} unknown"
+
+
+def guess_by_ranks(session: Session, key: StreamKey, attempt: Attempt, step: int) -> Guess | None:
+    """What it says of the cause that some ranks alone were not finite; None where that is not known."""
+    if attempt.world_size < 2:
+        return None
+    loss, part = _bad_ranks(session, key, attempt, step)
+    bad = loss or part
+    return guess_of_ranks([*bad], attempt.world_size, [batch_id for batch_id in bad.values() if batch_id])
+
+
+def _bad_ranks(
+    session: Session, key: StreamKey, attempt: Attempt, step: int
+) -> tuple[dict[int, str | None], dict[int, str | None]]:
+    """The ranks whose loss was not finite at a step, and those that held a part that was not, each with its batch."""
+    loss, part = {}, {}
     for rank, columns in _columns_of_ranks(session, attempt, key.monitor, step):
         row = int(np.searchsorted(columns["step"], step))
         if row < len(columns["step"]) and columns["step"][row] == step:
+            batch_id = next((detail["batch_id"] for detail in columns.details if detail["row"] == row), None)
             if _loss_is_bad(columns)[row]:
-                loss.append(rank)
+                loss[rank] = batch_id
             elif rank != 0 and row in _bad_parts(columns.details):
-                part.append(rank)
-    if loss:
-        return f"{_named(loss)} had a loss that was not finite"
-    return f"{_named(part)} held a part that was not finite" if part else f"{MARK} unknown"
+                part[rank] = batch_id
+    return loss, part
 
 
 def _columns_of_ranks(session: Session, attempt: Attempt, monitor: str, step: int) -> list[tuple[int, Columns]]:
@@ -67,6 +87,9 @@ def hear_of_rank(
         if message != event.message:
             run.event_revision += 1
             event.message, event.revision, event.updated_at = message, run.event_revision, now
+            found = guess_by_ranks(session, key, attempt, event.start_step)
+            if found is not None:
+                say_cause(event, found)
             changed.append(event)
     session.flush()
     return changed

@@ -4,20 +4,22 @@ An event's id follows from its stream, kind and first frame, so that no event co
 change of an event counts up its run's ``event_revision``. The caller holds the run's lock.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from uuid import UUID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from gradvitals_service.health import evidence
 from gradvitals_service.health.detectors import DETECTOR_VERSION, EventUpdate, Kind
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.models import Event
+from gradvitals_service.health.opening import describe_opening, say_cause
 from gradvitals_service.health.origin import where_it_began
-from gradvitals_service.health.ranks import whose_fault
+from gradvitals_service.health.ranks import guess_by_ranks, whose_fault
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.runs.models import Attempt, Run
@@ -27,6 +29,7 @@ from gradvitals_service.series.history import layer_norms_at
 MOST_LAYERS_NAMED = 100
 MOST_MESSAGE = 1024
 TURNED_OFF = "; followed no further, since the project has turned this kind off"
+FORGOTTEN = "; the detectors were upgraded since, and see nothing of it"
 
 _NAMESPACE = UUID("6f6c4a1e-5b0e-4d7c-9a55-3f1c2d9e8b70")
 
@@ -58,6 +61,7 @@ def record(
     changed = []
     for update in updates:
         event = _find(session, key, attempt.rank, update)
+        opens = event is None
         if event is None:
             event = _open(key, attempt.rank, update, now)
         row = groups.heeded(_first_row(session, key, event, block, len(groups.layer_names)))
@@ -76,6 +80,7 @@ def record(
         event.resolved_at = now if update.status == "resolved" else None
         session.add(event)
         session.flush()
+        _keep_surroundings(session, event, key, attempt, opens=opens, next_frame=block[0] + len(block[1]))
         changed.append(Change(event, became_critical))
     return changed
 
@@ -85,21 +90,63 @@ def end_turned_off(
 ) -> list[Event]:
     """Resolve the events of kinds that the project has turned off, of which nobody will hear any more; gives those."""
     ended = queries.open_events(session, key.run_id, rank, key.monitor, kinds)
+    return _end(session, run, ended, last_step, TURNED_OFF, now)
+
+
+def resolve_forgotten(
+    session: Session, run: Run, rank: int, monitor: str, going_on: Collection[Kind], last_step: int, now: datetime
+) -> list[Event]:
+    """Resolve what detectors of an earlier version left open and these see nothing of: nobody else ever would."""
+    forgotten = [
+        event
+        for event in queries.find_older_events(session, run.run_id, rank, monitor, DETECTOR_VERSION)
+        if event.kind in get_args(Kind) and event.kind not in going_on
+    ]
+    return _end(session, run, forgotten, last_step, FORGOTTEN, now)
+
+
+def _end(
+    session: Session, run: Run, events: Iterable[Event], last_step: int | None, why: str, now: datetime
+) -> list[Event]:
+    """Resolve events that no detector follows any more, and say why."""
+    ended = list(events)
     for event in ended:
         run.event_revision += 1
-        event.status, event.resolved_at = "resolved", now
+        event.status, event.revision = "resolved", run.event_revision
         event.end_step = event.start_step if last_step is None else last_step
-        event.revision, event.updated_at = run.event_revision, now
-        event.message = event.message[: MOST_MESSAGE - len(TURNED_OFF)] + TURNED_OFF
+        event.resolved_at = event.updated_at = now
+        event.message = event.message[: MOST_MESSAGE - len(why)] + why
     session.flush()
-    return list(ended)
+    return ended
+
+
+def _keep_surroundings(
+    session: Session, event: Event, key: StreamKey, attempt: Attempt, *, opens: bool, next_frame: int
+) -> None:
+    """Say what the frames around a new event tell, and keep them; again when it is over."""
+    complete = evidence.due_at(event.start_frame) <= next_frame
+    if opens:
+        around = evidence.read_for(session, event)
+        describe_opening(session, event, around)
+        alone = guess_by_ranks(session, key, attempt, event.start_step) if event.kind == "non_finite" else None
+        if alone is not None:
+            say_cause(event, alone)
+        evidence.keep(session, event, around, complete=complete)
+    elif event.status == "resolved" and event.attempt_id == key.attempt_id:
+        evidence.keep_again(session, event, complete=complete)
+    session.flush()
 
 
 def _find(session: Session, key: StreamKey, rank: int, update: EventUpdate) -> Event | None:
-    """The event's row; one that began in an earlier attempt stands under that attempt."""
+    """The event's row; one that began in an earlier attempt stands under that attempt. Of one that is open since
+    before an upgrade, the newer detectors may think that it began elsewhere."""
     event = queries.find_event(session, key.run_id, event_id(key, update.kind, update.start_frame))
     start = (update.start_frame, update.start_step)
-    return event or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
+    event = event or queries.find_inherited_event(session, key.run_id, rank, key.monitor, update.kind, start)
+    if event is not None:
+        return event
+    older = queries.find_older_events(session, key.run_id, rank, key.monitor, DETECTOR_VERSION)
+    return next((event for event in older if event.kind == update.kind), None)
 
 
 def _open(key: StreamKey, rank: int, update: EventUpdate, now: datetime) -> Event:
@@ -116,6 +163,7 @@ def _open(key: StreamKey, rank: int, update: EventUpdate, now: datetime) -> Even
 
 
 def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
+    shares = update.shares[:MOST_LAYERS_NAMED]
     return {
         "severity": update.severity,
         "status": update.status,
@@ -125,6 +173,9 @@ def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
         "usual": update.usual,
         "layers": layers,
         "message": update.message[:MOST_MESSAGE],
+        "peak_step": update.peak_step,
+        "shares": list(shares) if shares and len(shares) == len(layers) else None,
+        "weights_finite": update.weights_finite,
     }
 
 

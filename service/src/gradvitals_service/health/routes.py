@@ -15,7 +15,8 @@ from gradvitals_service.database import SessionDep
 from gradvitals_service.errors import ConflictError, OverloadedError
 from gradvitals_service.health import queries
 from gradvitals_service.health.detectors import Options
-from gradvitals_service.health.schemas import EventList, EventRead, ReplayRead, ToldEventRead
+from gradvitals_service.health.reading import evidence_as_json
+from gradvitals_service.health.schemas import EventList, EventRead, EvidenceRead, ReplayRead, ToldEventRead
 from gradvitals_service.health.what_if import Told, WhatIf, extent, what_if
 from gradvitals_service.projects.schemas import DetectionChoice
 from gradvitals_service.runs.queries import get_run
@@ -44,6 +45,13 @@ def read_run_events(session: SessionDep, run_id: UUID, limit: Limit = 200, statu
     get_run(session, run_id)
     found = queries.newest_events(session, limit, run_id=run_id, status=status)
     return WireJSONResponse({"events": [EventRead.model_validate(event) for event in found]})
+
+
+@router.get("/runs/{run_id}/events/{event_id}/evidence", response_model=EvidenceRead)
+def read_evidence(session: SessionDep, run_id: UUID, event_id: UUID) -> Response:
+    """The frames around the opening of an event, which are kept for as long as the run is."""
+    get_run(session, run_id)
+    return WireJSONResponse(evidence_as_json(*queries.get_evidence(session, run_id, event_id)))
 
 
 @router.post("/runs/{run_id}/replay", response_model=ReplayRead)

@@ -1,4 +1,4 @@
-"""The JSON of events, as docs/wire.md writes it."""
+"""The JSON of events and their evidence, as docs/wire.md writes it."""
 
 from datetime import datetime
 from typing import Literal
@@ -8,6 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gradvitals_service.health.detectors import Kind, Sensitivity
 from gradvitals_service.wirejson import WireNumber
+
+
+class CheckpointPlace(BaseModel):
+    """Where a checkpoint lies, and the step that a resume from it begins with."""
+
+    path: str
+    step: int
 
 
 class EventRead(BaseModel):
@@ -35,6 +42,19 @@ class EventRead(BaseModel):
     message: str
     revision: int
     detector_version: int
+    peak_step: int | None
+    shares: list[float] | None = Field(
+        description="of each of `layers`: its module's share of the squared norm, at the peak where there is one"
+    )
+    first_layer: str | None = Field(description="the layer that left its usual first, or was not finite first")
+    last_healthy_step: int | None
+    weights_finite: bool | None = Field(description="null: not measured since a gradient may have spoiled them")
+    batch_id: str | None = Field(description="what the client called the batch of the first bad step")
+    resume_from: CheckpointPlace | None = Field(
+        description="the newest checkpoint that was clean when it opened, and holds no suspect step"
+    )
+    cause: str | None = Field(description="a guess")
+    action: str | None = Field(description="what to do about it, if the guess is right")
 
 
 class EventList(BaseModel):
@@ -83,3 +103,43 @@ class ReplayRead(BaseModel):
     would_page_now: int
     events: list[ToldEventRead] = Field(description="what would be told now, in the order of steps")
     on_record: list[RecordedEventRead] = Field(description="what was told, in the order of steps")
+
+
+class EvidenceColumns(BaseModel):
+    """What was measured at each of the frames, in their order; null where nothing was logged."""
+
+    step: list[int]
+    time: list[float]
+    global_norm: list[WireNumber]
+    clip_coefficient: list[WireNumber]
+    max_norm: list[WireNumber]
+    lr: list[WireNumber]
+    loss: list[WireNumber | None]
+    loss_scale: list[WireNumber]
+    flags: list[int]
+    batch_id: list[str | None]
+
+
+class EvidenceLayer(BaseModel):
+    """One of the layers that matter; a frame of another layout has NaN."""
+
+    name: str
+    norms: list[WireNumber]
+
+
+class EvidenceRead(BaseModel):
+    """The frames around the opening of an event: at most 200 before it, and 50 from it on."""
+
+    event_id: UUID
+    run_id: UUID
+    attempt_id: UUID
+    monitor: str
+    complete: bool = Field(description="false: frames after the opening are still to come")
+    start_row: int = Field(description="the row of the frame that raised the alarm")
+    last_healthy_step: int | None
+    clean_checkpoint: CheckpointPlace | None
+    clip_rate_before: float | None = Field(description="share of the frames before the alarm that were clipped")
+    clip_rate_after: float | None = Field(description="the same from the alarm on")
+    columns: EvidenceColumns
+    scalars: dict[str, list[WireNumber | None]]
+    layers: list[EvidenceLayer]

@@ -42,6 +42,8 @@ class Watch:
     saved_at: datetime | None = None
     options: Options = NORMAL
     options_revision: int | None = None  # None: the detectors follow what their state says
+    is_restored: bool = False  # and has judged nothing new yet: what was open may be judged otherwise now
+    evidence_due: int | None = None  # how many frames the stream has when the evidence of an event is complete
 
     def follow(self, options: Options, revision: int) -> None:
         """Judge the frames from here on as the project has chosen. A change is in a snapshot at once, so that every
@@ -127,7 +129,9 @@ def _restore(session: Session, key: StreamKey, layout_id: str, options: Options)
             seen = max(watch.frame - first, 0)
             if seen < len(frames):
                 watch.observe(first + seen, frames.after(seen))
-    return watch or new_watch(layout_id, read_groups(session, key, layout_id), options)
+    watch = watch or new_watch(layout_id, read_groups(session, key, layout_id), options)
+    watch.is_restored = True
+    return watch
 
 
 def _from_snapshot(session: Session, key: StreamKey, layout_id: str, options: Options) -> Watch | None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from gradvitals_service.alerts import outbox
 from gradvitals_service.errors import ConflictError, MalformedError
+from gradvitals_service.health import evidence
 from gradvitals_service.health.detectors import NORMAL, Options
 from gradvitals_service.health.ranks import hear_of_rank
-from gradvitals_service.health.recording import end_turned_off, record
+from gradvitals_service.health.recording import end_turned_off, record, resolve_forgotten
 from gradvitals_service.health.watch import Watch, find_watch, new_watch, read_groups
 from gradvitals_service.ingest import queries
 from gradvitals_service.ingest.exactly_once import Accepted, accept
@@ -20,6 +21,7 @@ from gradvitals_service.ingest.queries import StreamHead, StreamKey
 from gradvitals_service.ingest.schemas import FramesIn
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import Chunk
+from gradvitals_service.runs.models import Attempt
 from gradvitals_service.runs.queries import declare_layout, declare_run, has_run, lock_run, settle
 from gradvitals_service.runs.schemas import FINAL_STATES, LayerDeclaration, RunDeclaration
 from gradvitals_service.series import flags
@@ -65,7 +67,10 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     if place.declared_state in FINAL_STATES and place.state != place.declared_state:  # an end that may now hold
         session = transaction.session
         ledger.write()
-        settle(session, lock_run(session, run_id), queries.get_attempt(session, key))
+        attempt = queries.get_attempt(session, key)
+        settle(session, lock_run(session, run_id), attempt)
+        if attempt.state in FINAL_STATES:
+            evidence.complete_attempt(session, run_id, key.attempt_id)
         ledger.drop()  # the attempt's state is another now
     _publish(transaction, key, place.rank, frames)
     return {"next": head.next_frame, "event_revision": run.event_revision}
@@ -106,8 +111,12 @@ def _bring_back(transaction: Transaction, key: StreamKey, run_head: RunHead, hea
     """The watch of a stream that is not remembered, from what is stored."""
     transaction.ledger.write()  # what an earlier attempt has sent just now counts
     session, options = transaction.session, _options(transaction, key, run_head)
-    watch = find_watch(session, key, head, queries.get_attempt(session, key), options)
-    return watch or new_watch(layout_id, read_groups(session, key, layout_id), options)
+    attempt = queries.get_attempt(session, key)
+    watch = find_watch(session, key, head, attempt, options)
+    if watch is None:
+        return new_watch(layout_id, read_groups(session, key, layout_id), options)
+    watch.evidence_due = _take_over_evidence(transaction, key, head, attempt)
+    return watch
 
 
 def _options(transaction: Transaction, key: StreamKey, run_head: RunHead) -> Options:
@@ -129,6 +138,15 @@ def _follow_project(
     for event in end_turned_off(session, run, attempt.rank, key, options.off, head.last_step, transaction.now):
         transaction.publish_event(event)
     run_head.event_revision = run.event_revision
+
+
+def _take_over_evidence(transaction: Transaction, key: StreamKey, head: StreamHead, attempt: Attempt) -> int | None:
+    """When the evidence of this stream's events is due; an attempt before it has ended, whether it said so or not."""
+    session = transaction.session
+    earlier = queries.earlier_stream(session, attempt, key.monitor) if head.layout_id is None else None
+    if earlier is not None:
+        evidence.complete_stream(session, earlier[0])
+    return evidence.complete_due(session, key, head.next_frame)
 
 
 def _store(
@@ -159,7 +177,8 @@ def _judge(
     """Run the detectors, write their events, and put a critical one on its way to people, once."""
     updates = watch.observe(*block)
     transaction.remember(key, watch)
-    if not updates:
+    is_due = watch.evidence_due is not None and watch.frame >= watch.evidence_due
+    if not updates and not is_due and not watch.is_restored:
         return
     transaction.ledger.write()  # what is said of an event is read from what is stored
     session = transaction.session
@@ -169,7 +188,14 @@ def _judge(
         if became_critical and attempt.live:
             outbox.enqueue(session, run, event, transaction.channels)
         transaction.publish_event(event)
+    if watch.is_restored:
+        last_step = int(block[1].columns["step"][-1])
+        going_on = watch.detectors.open_kinds
+        for event in resolve_forgotten(session, run, attempt.rank, key.monitor, going_on, last_step, transaction.now):
+            transaction.publish_event(event)
+        watch.is_restored = False
     run_head.event_revision = run.event_revision
+    watch.evidence_due = evidence.complete_due(session, key, watch.frame)
 
 
 def _listen(transaction: Transaction, key: StreamKey, run_head: RunHead, frames: ChunkColumns) -> None:

@@ -44,6 +44,11 @@ def to_chunk(run_id: UUID, frames_in: FramesIn, now: float) -> tuple[Chunk, list
         param_rows=np.empty(0, np.uint32),
         param_norms=np.empty((0, len(names)), np.float32),
         scalars=_scalars(frames),
+        details=[
+            {"row": row, "non_finite": [], "batch_id": frame.batch_id}
+            for row, frame in enumerate(frames)
+            if frame.batch_id is not None
+        ],
     )
     chunk = Chunk(attempt_of(run_id), frames_in.monitor, layout_id(layers), frames_in.first, chunk_columns)
     return chunk, layers

@@ -245,6 +245,20 @@ def find_inherited_event(
     return session.scalars(statement.order_by(Event.opened_at, Event.event_id).limit(1)).one_or_none()
 
 
+def find_older_events(
+    session: Session, run_id: UUID, rank: int, monitor: str, detector_version: int
+) -> Sequence[Event]:
+    """The events that detectors of an earlier version left open, the oldest first."""
+    statement = select(Event).where(
+        Event.run_id == run_id,
+        Event.rank == rank,
+        Event.monitor == monitor,
+        Event.status == "open",
+        Event.detector_version < detector_version,
+    )
+    return session.scalars(statement.order_by(Event.opened_at, Event.event_id)).all()
+
+
 def _of_stream(table: type[Stream], key: StreamKey) -> tuple[ColumnElement[bool], ...]:
     """The row of one stream; the run comes first, as everywhere."""
     return (table.run_id == key.run_id, table.attempt_id == key.attempt_id, table.monitor == key.monitor)

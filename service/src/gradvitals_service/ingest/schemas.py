@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from pydantic import BaseModel
 
-from gradvitals_service.runs.schemas import Count, MonitorName, Name, NonFiniteWord, Timestamp
+from gradvitals_service.runs.schemas import Count, MonitorName, Name, NonFiniteWord, ShortText, Timestamp
 
 MOST_FRAMES = 4096
 MOST_SCALARS = 64
@@ -26,6 +26,7 @@ class FrameIn(msgspec.Struct, forbid_unknown_fields=True):
     max_norm: Number | None = None
     lr: Number | None = None
     time: Timestamp | None = None
+    batch_id: ShortText | None = None
     layer_norms: dict[Name, Number] = {}
     scalars: Annotated[dict[Name, Number], msgspec.Meta(max_length=MOST_SCALARS)] = {}
 

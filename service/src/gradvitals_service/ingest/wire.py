@@ -18,7 +18,7 @@ from gradvitals_service.bodies import field_and_reason
 from gradvitals_service.errors import MalformedError, UnsupportedError
 from gradvitals_service.ingest.exactly_once import LostRange
 from gradvitals_service.ingest.schemas import MOST_FRAMES, MOST_SCALARS
-from gradvitals_service.runs.schemas import INT64_MAX, MOST_LAYERS, Count, MonitorName, Name
+from gradvitals_service.runs.schemas import INT64_MAX, MOST_LAYERS, Count, MonitorName, Name, ShortText
 from gradvitals_service.series.codec import COLUMN_TYPES, Array, ChunkColumns, bits
 
 CONTENT_TYPE = "application/vnd.gradvitals.chunk+msgpack"
@@ -45,7 +45,7 @@ class _Scalar(msgspec.Struct):
 class _Detail(msgspec.Struct):
     row: Row
     non_finite: Annotated[list[tuple[Count, Count, Count]], msgspec.Meta(max_length=MOST_LAYERS)] = []
-    batch_id: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    batch_id: ShortText | None = None
 
 
 class _Lost(msgspec.Struct):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from gradvitals_service.alerts.models import Delivery
 from gradvitals_service.background import Chore
 from gradvitals_service.database import Base
-from gradvitals_service.health.models import Event
+from gradvitals_service.health.models import Event, EventEvidence
 from gradvitals_service.ingest.models import Gap
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.writer import SECONDS_TO_WRITE, Item, Submits
@@ -27,7 +27,14 @@ from gradvitals_service.series.models import Chunk, RollupRow, Segment, SegmentC
 
 SECONDS_BETWEEN = 5.0
 # So many rows in one transaction: some 10 MB of blobs at most, as usual chunks and columns go.
-ROWS_AT_ONCE: dict[type[Base], int] = {SegmentColumn: 200, Chunk: 64, RollupRow: 64, Segment: 500, Gap: 5000}
+ROWS_AT_ONCE: dict[type[Base], int] = {
+    SegmentColumn: 200,
+    Chunk: 64,
+    RollupRow: 64,
+    EventEvidence: 200,
+    Segment: 500,
+    Gap: 5000,
+}
 
 log = structlog.get_logger()
 

@@ -12,6 +12,7 @@ from gradvitals_service.auth.scopes import require_ingest, require_read
 from gradvitals_service.bodies import check_storable, read_json
 from gradvitals_service.database import SessionDep
 from gradvitals_service.errors import MalformedError
+from gradvitals_service.health import evidence
 from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.health.two_processes import record_two_processes
 from gradvitals_service.ingest.transaction import Transaction
@@ -119,6 +120,8 @@ def _take_heartbeat(
     run, attempt = queries.declare_attempt(session, run_id, attempt_id, new, transaction.now)
     transaction.publish({"type": "run", "run_id": str(run_id)})
     _look_for_another(transaction, run, attempt, new)
+    if attempt.state in FINAL_STATES:
+        evidence.complete_attempt(session, run_id, attempt_id)
     events = queries.events_after(session, run_id, new.events_seen)
     return HeartbeatAnswer(
         state=attempt.state,

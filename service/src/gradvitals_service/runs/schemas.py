@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from pydantic import BaseModel, Field
 
-from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.health.schemas import CheckpointPlace, EventRead
 from gradvitals_service.wirejson import WireNumber
 
 INT32_MAX = 2**31 - 1
@@ -179,13 +179,6 @@ class AttemptRead(BaseModel):
     overhead: float | None
     exception: str | None
     monitors: dict[str, MonitorRead]
-
-
-class CheckpointPlace(BaseModel):
-    """Where a checkpoint lies, and the step that a resume from it begins with."""
-
-    path: str
-    step: int
 
 
 class ResumeRead(BaseModel):

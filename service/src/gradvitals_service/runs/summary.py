@@ -7,12 +7,11 @@ from sqlalchemy.orm import Session
 
 from gradvitals_service.checkpoints.queries import read_resume
 from gradvitals_service.health.models import Event
-from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.health.schemas import CheckpointPlace, EventRead
 from gradvitals_service.runs import queries
 from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.schemas import (
     AttemptRead,
-    CheckpointPlace,
     MonitorRead,
     ResumeRead,
     RunRead,

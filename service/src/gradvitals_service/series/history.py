@@ -86,15 +86,21 @@ class StoredSegment:
         return [(int(frame[start]), frames.after(start).before(end - start)) for start, end in pairwise(starts)]
 
 
-def frames_from(session: Session, stream: Stream, frame: int) -> Generator[StoredChunk | StoredSegment, None, None]:
-    """What holds frames at or after ``frame``, in order; segments without their layers are left out."""
-    asked = (*_of(Segment, stream), Segment.end > frame, Segment.has_layers)
+def frames_from(
+    session: Session, stream: Stream, frame: int, end: int | None = None
+) -> Generator[StoredChunk | StoredSegment, None, None]:
+    """What holds frames from ``frame`` to before ``end``, in order; segments without their layers are left out."""
+    asked = [*_of(Segment, stream), Segment.end > frame, Segment.has_layers]
+    wanted = [Chunk.first + Chunk.n > frame]
+    if end is not None:
+        asked.append(Segment.first < end)
+        wanted.append(Chunk.first < end)
     segments = session.execute(
         select(Segment.first, Segment.end, Segment.n, Segment.layout_id).where(*asked).order_by(Segment.first)
     )
-    for first, end, n, layout_id in segments.all():
-        yield StoredSegment(first, end, n, layout_id, columns_of(session, stream, first))
-    chunks = _chunks(stream, Chunk.first + Chunk.n > frame).order_by(Chunk.first)
+    for first, segment_end, n, layout_id in segments.all():
+        yield StoredSegment(first, segment_end, n, layout_id, columns_of(session, stream, first))
+    chunks = _chunks(stream, *wanted).order_by(Chunk.first)
     with session.connection().execute(chunks, execution_options={"yield_per": 16}) as rows:
         for row in rows:
             yield StoredChunk(*row)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from gradvitals_service.background import Chore
 from gradvitals_service.errors import NotFoundError
+from gradvitals_service.health.evidence import complete_stream
 from gradvitals_service.ingest.models import Stream
 from gradvitals_service.ingest.queries import StreamKey
 from gradvitals_service.ingest.transaction import Transaction
@@ -91,6 +92,7 @@ def _old_segments(session: Session, project_id: UUID, before: datetime) -> list[
 def _remove_layers(transaction: Transaction, key: StreamKey, first: int) -> None:
     session = transaction.session
     lock_run(session, key.run_id)
+    complete_stream(session, key)  # of a stream that ended without a word, whose evidence waits for frames
     in_columns, in_segments = (
         (table.run_id == key.run_id, table.attempt_id == key.attempt_id, table.monitor == key.monitor)
         for table in (SegmentColumn, Segment)

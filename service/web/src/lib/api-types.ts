@@ -243,6 +243,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/events/{event_id}/evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Evidence
+         * @description The frames around the opening of an event, which are kept for as long as the run is.
+         */
+        get: operations["read_evidence_api_v1_runs__run_id__events__event_id__evidence_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/export": {
         parameters: {
             query?: never;
@@ -675,10 +695,25 @@ export interface components {
          */
         EventRead: {
             /**
+             * Action
+             * @description what to do about it, if the guess is right
+             */
+            action: string | null;
+            /**
              * Attempt Id
              * Format: uuid
              */
             attempt_id: string;
+            /**
+             * Batch Id
+             * @description what the client called the batch of the first bad step
+             */
+            batch_id: string | null;
+            /**
+             * Cause
+             * @description a guess
+             */
+            cause: string | null;
             /** Detector Version */
             detector_version: number;
             /** End Step */
@@ -689,10 +724,17 @@ export interface components {
              */
             event_id: string;
             /**
+             * First Layer
+             * @description the layer that left its usual first, or was not finite first
+             */
+            first_layer: string | null;
+            /**
              * Kind
              * @enum {string}
              */
             kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
+            /** Last Healthy Step */
+            last_healthy_step: number | null;
             /** Layers */
             layers: string[];
             /** Message */
@@ -706,10 +748,14 @@ export interface components {
             opened_at: string;
             /** Peak */
             peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Peak Step */
+            peak_step: number | null;
             /** Rank */
             rank: number;
             /** Resolved At */
             resolved_at: string | null;
+            /** @description the newest checkpoint that was clean when it opened, and holds no suspect step */
+            resume_from: components["schemas"]["CheckpointPlace"] | null;
             /** Revision */
             revision: number;
             /**
@@ -722,6 +768,11 @@ export interface components {
              * @enum {string}
              */
             severity: "info" | "warning" | "critical";
+            /**
+             * Shares
+             * @description of each of `layers`: its module's share of the squared norm, at the peak where there is one
+             */
+            shares: number[] | null;
             /** Start Step */
             start_step: number;
             /**
@@ -738,6 +789,100 @@ export interface components {
             updated_at: string;
             /** Usual */
             usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Weights Finite
+             * @description null: not measured since a gradient may have spoiled them
+             */
+            weights_finite: boolean | null;
+        };
+        /**
+         * EvidenceColumns
+         * @description What was measured at each of the frames, in their order; null where nothing was logged.
+         */
+        EvidenceColumns: {
+            /** Batch Id */
+            batch_id: (string | null)[];
+            /** Clip Coefficient */
+            clip_coefficient: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Flags */
+            flags: number[];
+            /** Global Norm */
+            global_norm: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Loss */
+            loss: (number | ("NaN" | "Infinity" | "-Infinity") | null)[];
+            /** Loss Scale */
+            loss_scale: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Lr */
+            lr: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Max Norm */
+            max_norm: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+            /** Step */
+            step: number[];
+            /** Time */
+            time: number[];
+        };
+        /**
+         * EvidenceLayer
+         * @description One of the layers that matter; a frame of another layout has NaN.
+         */
+        EvidenceLayer: {
+            /** Name */
+            name: string;
+            /** Norms */
+            norms: (number | ("NaN" | "Infinity" | "-Infinity"))[];
+        };
+        /**
+         * EvidenceRead
+         * @description The frames around the opening of an event: at most 200 before it, and 50 from it on.
+         */
+        EvidenceRead: {
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            clean_checkpoint: components["schemas"]["CheckpointPlace"] | null;
+            /**
+             * Clip Rate After
+             * @description the same from the alarm on
+             */
+            clip_rate_after: number | null;
+            /**
+             * Clip Rate Before
+             * @description share of the frames before the alarm that were clipped
+             */
+            clip_rate_before: number | null;
+            columns: components["schemas"]["EvidenceColumns"];
+            /**
+             * Complete
+             * @description false: frames after the opening are still to come
+             */
+            complete: boolean;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /** Last Healthy Step */
+            last_healthy_step: number | null;
+            /** Layers */
+            layers: components["schemas"]["EvidenceLayer"][];
+            /** Monitor */
+            monitor: string;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /** Scalars */
+            scalars: {
+                [key: string]: (number | ("NaN" | "Infinity" | "-Infinity") | null)[];
+            };
+            /**
+             * Start Row
+             * @description the row of the frame that raised the alarm
+             */
+            start_row: number;
         };
         /**
          * FramesTaken
@@ -1041,10 +1186,25 @@ export interface components {
          */
         RecordedEventRead: {
             /**
+             * Action
+             * @description what to do about it, if the guess is right
+             */
+            action: string | null;
+            /**
              * Attempt Id
              * Format: uuid
              */
             attempt_id: string;
+            /**
+             * Batch Id
+             * @description what the client called the batch of the first bad step
+             */
+            batch_id: string | null;
+            /**
+             * Cause
+             * @description a guess
+             */
+            cause: string | null;
             /** Detector Version */
             detector_version: number;
             /** End Step */
@@ -1055,10 +1215,17 @@ export interface components {
              */
             event_id: string;
             /**
+             * First Layer
+             * @description the layer that left its usual first, or was not finite first
+             */
+            first_layer: string | null;
+            /**
              * Kind
              * @enum {string}
              */
             kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
+            /** Last Healthy Step */
+            last_healthy_step: number | null;
             /** Layers */
             layers: string[];
             /** Message */
@@ -1077,10 +1244,14 @@ export interface components {
             paged: boolean;
             /** Peak */
             peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Peak Step */
+            peak_step: number | null;
             /** Rank */
             rank: number;
             /** Resolved At */
             resolved_at: string | null;
+            /** @description the newest checkpoint that was clean when it opened, and holds no suspect step */
+            resume_from: components["schemas"]["CheckpointPlace"] | null;
             /** Revision */
             revision: number;
             /**
@@ -1093,6 +1264,11 @@ export interface components {
              * @enum {string}
              */
             severity: "info" | "warning" | "critical";
+            /**
+             * Shares
+             * @description of each of `layers`: its module's share of the squared norm, at the peak where there is one
+             */
+            shares: number[] | null;
             /** Start Step */
             start_step: number;
             /**
@@ -1109,6 +1285,11 @@ export interface components {
             updated_at: string;
             /** Usual */
             usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Weights Finite
+             * @description null: not measured since a gradient may have spoiled them
+             */
+            weights_finite: boolean | null;
         };
         /**
          * ReplayRead
@@ -2004,6 +2185,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventList"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_evidence_api_v1_runs__run_id__events__event_id__evidence_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                event_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvidenceRead"];
                 };
             };
             /** @description a refusal, in one shape for all */

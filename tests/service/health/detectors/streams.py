@@ -20,10 +20,15 @@ def make_frames(
     max_norm: Any = math.inf,
     lr: Any = 0.1,
     flags: Any = 0,
+    weights: dict[int, Any] | None = None,
 ) -> Frames:
-    """Frames with these norms [n, G] of the groups; the global norm is that of all groups as one vector."""
+    """Frames with these norms [n, G] of the groups; the global norm is that of all groups as one vector.
+
+    ``weights`` are the norms of all groups' weights, by the row that measured them.
+    """
     norms = np.asarray(group_norms, np.float32)
     n = len(norms)
+    measured = weights or {}
 
     def column(values: Any, dtype: Any) -> NDArray[Any]:
         return np.broadcast_to(np.asarray(values, dtype), (n,))
@@ -39,8 +44,8 @@ def make_frames(
         has_loss=column(loss is not None, np.bool_),
         flags=column(flags, np.uint32),
         group_norms=norms,
-        param_norms=np.zeros((0, norms.shape[1]), np.float32),
-        param_rows=np.zeros(0, np.int64),
+        param_norms=np.repeat(np.array(list(measured.values()), np.float32)[:, None], norms.shape[1], axis=1),
+        param_rows=np.array(list(measured), np.int64),
     )
 
 

@@ -40,7 +40,9 @@ def eventful(seed: int) -> Frames:
     loss[900:] *= np.exp(np.arange(N - 900) / 150.0)
     norms[1250:1260] *= 1e4
     lr = 0.1 * np.exp(np.maximum(np.arange(N) - TROUBLED, 0) / 400.0)
-    return make_frames(norms, loss=loss, flags=flags, lr=lr, max_norm=1.0, clip_coefficient=0.05)
+    weights = dict.fromkeys(range(0, N, 64), 1.0) | {448: float(rng.choice([1.0, math.nan]))}
+    columns = {"loss": loss, "flags": flags, "lr": lr, "weights": weights}
+    return make_frames(norms, **columns, max_norm=1.0, clip_coefficient=0.05)
 
 
 def final(updates: list[EventUpdate]) -> list[EventUpdate]:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from service.health.detectors.streams import SEAM, SKIPPED_STEP, flat_loss, healthy, judge, kinds, make_frames
 
 from gradvitals_service.health.detectors import Detectors
@@ -220,3 +221,19 @@ def test_a_norm_at_the_limit_of_float32_does_not_disturb_the_arithmetic():
     (event,) = judge(make_frames(norms))
     assert event.peak is not None
     assert math.isfinite(event.peak)
+
+
+def test_the_event_says_when_the_peak_was_and_which_share_each_group_had_there() -> None:
+    norms = healthy(N)
+    norms[200:203] *= [[1e3, 1e3, 3e4], [1e3, 1e3, 1e5], [1e3, 1e3, 1e3]]
+    (event,) = judge(make_frames(norms, loss=flat_loss(N)))
+    assert (event.start_step, event.peak_step, event.groups) == (200, 201, (2,))
+    assert event.shares == pytest.approx([1.0], abs=1e-3)
+
+
+def test_a_peak_before_the_alarm_is_told_with_its_own_step() -> None:
+    norms, loss = healthy(N), flat_loss(N)
+    norms[200] *= 20.0
+    loss[201:] *= 5.0
+    (event,) = judge(make_frames(norms, loss=loss))
+    assert (event.start_step, event.peak_step) == (202, 200)

@@ -1,14 +1,15 @@
 """All detectors of one stream behind one interface, and their state as bytes."""
 
-import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import compress, pairwise
 from operator import itemgetter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gradvitals_service.health.detectors.episode import Episode
 from gradvitals_service.health.detectors.explosion import ExplosionDetector
 from gradvitals_service.health.detectors.instability import InstabilityDetector
 from gradvitals_service.health.detectors.interface import FLAG_SEAM, EventUpdate, Frames, Kind
@@ -109,8 +110,11 @@ class Detectors:
 
     def _without_ignored(self, update: EventUpdate) -> EventUpdate:
         """Nobody wants to hear the names of groups that are left out."""
-        groups = tuple(group for group in update.groups if not self._ignored[group])
-        return update if len(groups) == len(update.groups) else replace(update, groups=groups)
+        heeded = [not self._ignored[group] for group in update.groups]
+        if all(heeded):
+            return update
+        groups, shares = tuple(compress(update.groups, heeded)), tuple(compress(update.shares, heeded))
+        return replace(update, groups=groups, shares=shares)
 
     def _parts_at_seams(self, frames: Frames) -> Iterator[Frames]:
         """The parts of a block, each of which begins an attempt or goes on with one; a seam is told before its part."""
@@ -118,7 +122,7 @@ class Detectors:
         if not seams:
             yield frames
             return
-        for start, stop in itertools.pairwise(sorted({0, *seams, len(frames)})):
+        for start, stop in pairwise(sorted({0, *seams, len(frames)})):
             if start in seams:
                 self.seam()
             yield frames.rows(start, stop)
@@ -131,7 +135,21 @@ class Detectors:
         told += self._vanishing.observe(frames, exploding)
         told += self._saturation.observe(frames)
         told += self._instability.observe(frames, exploding)
-        return (update for _, update in sorted(told, key=itemgetter(0)))  # stable: one order within a frame
+        weights = self._non_finite.weights
+        for row, update in sorted(told, key=itemgetter(0)):  # stable: one order within a frame
+            yield replace(update, weights_finite=weights.at(row))
+
+    @property
+    def open_kinds(self) -> set[Kind]:
+        """The kinds of which an event goes on."""
+        episodes: dict[Kind, Episode | None] = {
+            "non_finite": self._non_finite.episode,
+            "explosion": self._explosion.episode,
+            "vanishing": self._vanishing.episode,
+            "clip_saturation": self._saturation.episode,
+            "instability": self._instability.episode,
+        }
+        return {kind for kind, episode in episodes.items() if episode is not None}
 
     def seam(self) -> None:
         """A new attempt of the same run and rank: what is usual is kept, a jump is expected."""

@@ -14,7 +14,7 @@ from gradvitals_service.health.detectors.interface import EventUpdate, Kind, Sev
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 TOLD_AGAIN_AT = 2.0  # a peak is told again when it has doubled: ten revisions cover three decades
 
-_HEAD = struct.Struct("<qqqBdddII")
+_HEAD = struct.Struct("<qqqBdddIqII")
 
 
 @dataclass(slots=True)
@@ -30,6 +30,8 @@ class Episode:
     usual: float = math.nan
     told_peak: float = math.nan
     returns: int = 0  # how often it came back after it had been resolved
+    peak_step: int = -1  # says nothing where there is no peak
+    shares: tuple[float, ...] = ()  # of the groups, in single precision; empty where they are not known
 
     def come_back(self, again: "Episode") -> None:
         """Be open again as what ``again`` says; the start, the usual and the gravest so far stay."""
@@ -37,8 +39,8 @@ class Episode:
         self.last_step = again.last_step
         self.raise_severity(again.severity)
         if not again.peak <= self.peak:  # also where the kind has no peak
-            self.groups = again.groups
-        self.raise_peak(again.peak)
+            self.groups, self.shares = again.groups, again.shares
+        self.raise_peak(again.peak, again.peak_step)
 
     def raise_severity(self, severity: Severity) -> bool:
         """Take on a severity if it is higher; say whether it was."""
@@ -47,9 +49,10 @@ class Episode:
         self.severity = severity
         return True
 
-    def raise_peak(self, peak: float) -> bool:
+    def raise_peak(self, peak: float, step: int) -> bool:
         """Take on a higher peak; say whether it has doubled since it was last told."""
-        self.peak = max(self.peak, peak)
+        if peak > self.peak:
+            self.peak, self.peak_step = peak, step
         if self.peak < TOLD_AGAIN_AT * self.told_peak:
             return False
         self.told_peak = self.peak
@@ -72,6 +75,8 @@ class Episode:
             usual=self.usual if known else None,
             groups=self.groups,
             message=message,
+            peak_step=self.peak_step if known else None,
+            shares=self.shares,
         )
 
 
@@ -88,17 +93,23 @@ def pack_episode(episode: Episode | None) -> bytes:
         episode.usual,
         episode.told_peak,
         episode.returns,
+        episode.peak_step,
         len(episode.groups),
+        len(episode.shares),
     )
-    return b"\1" + head + struct.pack(f"<{len(episode.groups)}I", *episode.groups)
+    groups, shares = len(episode.groups), len(episode.shares)
+    return b"\1" + head + struct.pack(f"<{groups}I{shares}f", *episode.groups, *episode.shares)
 
 
 def unpack_episode(data: bytes, offset: int) -> tuple[Episode | None, int]:
     """Read what ``pack_episode`` wrote at ``offset``; also the offset behind it."""
     if data[offset] == 0:
         return None, offset + 1
-    start_frame, start_step, last_step, severity, *numbers, count = _HEAD.unpack_from(data, offset + 1)
+    *numbers, group_count, share_count = _HEAD.unpack_from(data, offset + 1)
+    start_frame, start_step, last_step, severity, peak, usual, told_peak, returns, peak_step = numbers
     behind = offset + 1 + _HEAD.size
-    groups = struct.unpack_from(f"<{count}I", data, behind)
-    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], groups, *numbers)
-    return episode, behind + 4 * count
+    groups = struct.unpack_from(f"<{group_count}I", data, behind)
+    shares = struct.unpack_from(f"<{share_count}f", data, behind + 4 * group_count)
+    episode = Episode(start_frame, start_step, last_step, SEVERITIES[severity], groups, peak, usual, told_peak)
+    episode.returns, episode.peak_step, episode.shares = returns, peak_step, shares
+    return episode, behind + 4 * (group_count + share_count)

@@ -142,8 +142,9 @@ class ExplosionDetector:
         self._lr_watch_left = 0
         # The watch: what was known of the loss when the norm became raised.
         self._watch_left = 0
-        self._watch_peak = 0.0  # the largest excess of the watch, and the norm that had it
+        self._watch_peak = 0.0  # the largest excess of the watch, and the norm and step that had it
         self._watch_norm = 0.0
+        self._watch_step = -1
         self._loss_usual = 0.0
         self._loss_stray = 0.0  # how far above the usual losses were seen
         self._excuse = 0.0  # how far above it the loss of the raised frame was
@@ -274,7 +275,7 @@ class ExplosionDetector:
             return False
         self._watch_left -= 1
         if excess > self._watch_peak:
-            self._watch_peak, self._watch_norm = excess, frame.global_norm
+            self._watch_peak, self._watch_norm, self._watch_step = excess, frame.global_norm, frame.step
         if not math.isfinite(frame.loss):
             return False
         were_enough = not math.isnan(self._after[0])
@@ -292,7 +293,7 @@ class ExplosionDetector:
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
-        self._watch_peak, self._watch_norm = excess, frame.global_norm
+        self._watch_peak, self._watch_norm, self._watch_step = excess, frame.global_norm, frame.step
         self._after = [math.nan] * HARM_FRAMES
         usual = self._losses.median
         unknown = 1.0 - len(self._losses) / LEVEL_FRAMES
@@ -313,11 +314,13 @@ class ExplosionDetector:
 
     def _open(self, frame: FrameView, usual: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0
-        norm = max(frame.global_norm, self._watch_norm) if harm else frame.global_norm
-        severity = self._severity(frame, excess, harm)
-        self.episode = self._reopening.open(
-            Episode(frame.index, frame.step, frame.step, severity, _largest_groups(frame), norm, math.exp(usual), norm)
-        )
+        norm, step = frame.global_norm, frame.step
+        if harm and self._watch_norm > norm:
+            norm, step = self._watch_norm, self._watch_step
+        severity, groups = self._severity(frame, excess, harm), _largest_groups(frame)
+        fresh = Episode(frame.index, frame.step, frame.step, severity, groups, norm, math.exp(usual), norm)
+        fresh.peak_step, fresh.shares = step, frame.shares_of(groups)
+        self.episode = self._reopening.open(fresh)
         self._harmed = harm or (self._harmed and self.episode.returns > 0)
         return self._tell(frame)
 
@@ -339,7 +342,8 @@ class ExplosionDetector:
             return update
         if frame.global_norm > episode.peak:
             episode.groups = _largest_groups(frame)
-        news = episode.raise_peak(frame.global_norm)
+            episode.shares = frame.shares_of(episode.groups)
+        news = episode.raise_peak(frame.global_norm, frame.step)
         news = episode.raise_severity(self._severity(frame, excess, self._harmed)) or news
         return self._tell(frame) if news else None
 
@@ -408,6 +412,7 @@ class ExplosionDetector:
             self._loss_stray,
             self._excuse,
             self._tail_then,
+            self._watch_step,
             *self._after,
         )
         parts = b"".join(part.pack() for part in (*windows, self._reopening))
@@ -418,8 +423,8 @@ class ExplosionDetector:
         self._frames, self._calm, self._harmed, self._watch_left, self._lr_watch_left = numbers[:5]
         self._highest_lr, self._watch_peak, self._watch_norm = numbers[5:8]
         self._loss_usual, self._loss_stray, self._excuse = numbers[8:11]
-        self._tail_then = numbers[11]
-        self._after = list(numbers[12:])
+        self._tail_then, self._watch_step = numbers[11:13]
+        self._after = list(numbers[13:])
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
@@ -427,7 +432,7 @@ class ExplosionDetector:
         return offset
 
 
-_NUMBERS = struct.Struct(f"<QI?IIddddddd{HARM_FRAMES}d")
+_NUMBERS = struct.Struct(f"<QI?IIdddddddq{HARM_FRAMES}d")
 
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:

@@ -149,6 +149,7 @@ class InstabilityDetector:
         self._calm = 0
         peak = math.exp(self._levels[-1])
         fresh = Episode(frame.index, frame.step, frame.step, "warning", (), peak, math.exp(self._usual_level), peak)
+        fresh.peak_step = frame.step
         self.episode = self._reopening.open(fresh)
         return self._tell(why)
 
@@ -161,7 +162,7 @@ class InstabilityDetector:
             return self._resolve(f"the loss climbs no more; it is {self._losses[-1]:.3g}", frame.index)
         if above:
             episode.last_step = frame.step
-        doubled = episode.raise_peak(math.exp(self._levels[-1]))
+        doubled = episode.raise_peak(math.exp(self._levels[-1]), frame.step)
         return self._tell("the gradient's norm climbs with it") if doubled else None
 
     def _tell(self, why: str) -> EventUpdate:

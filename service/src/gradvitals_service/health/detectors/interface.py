@@ -5,6 +5,7 @@ what a detector looks at where something stirs, and ``EventUpdate`` what a detec
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -37,6 +38,14 @@ class FrameView:
     def skipped(self) -> bool:
         """The optimizer did not step, so this gradient reached no weight."""
         return bool(self.flags & FLAG_SKIPPED_STEP)
+
+    def shares_of(self, groups: Iterable[int]) -> tuple[float, ...]:
+        """Each group's share of this frame's squared norm, to single precision; none where that is not a number."""
+        squares = np.square(self.group_norms.astype(np.float64))
+        total = float(squares.sum())
+        if not 0.0 < total < math.inf:
+            return ()
+        return tuple(float(np.float32(squares[group] / total)) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,9 @@ class EventUpdate:
     ``start_step`` is the step at which the alarm was raised, ``end_step`` the last step that was not healthy, known
     once the event is resolved. ``times_usual`` is the peak over ``usual``; for vanishing it is the weakest group's
     share of its usual norm, for clip_saturation the typical clip coefficient, and there is no ``peak``. ``groups`` are
-    indices of groups, empty where all or none stand out.
+    indices of groups, empty where all or none stand out. ``shares`` are theirs of the squared norm, at the peak where
+    there is one, else when they were named; empty where that is not known. ``weights_finite`` is None where the weights
+    were not measured since they may have been spoiled.
     """
 
     kind: Kind
@@ -132,6 +143,9 @@ class EventUpdate:
     usual: float | None
     groups: tuple[int, ...]
     message: str
+    peak_step: int | None = None
+    shares: tuple[float, ...] = ()
+    weights_finite: bool | None = None
 
 
 Told = list[tuple[int, EventUpdate]]

@@ -139,7 +139,8 @@ class ClipSaturationDetector:
         if rate < NO_MORE_THAN or typical > SOFTER:
             return self._resolve(f"the threshold has let go: it {_clips(rate, typical)}", frames.first + row, typical)
         episode.last_step = int(frames.step[row])
-        return self._tell(frames.view(row), rate, typical) if episode.raise_peak(_strength(typical)) else None
+        doubled = episode.raise_peak(_strength(typical), episode.last_step)
+        return self._tell(frames.view(row), rate, typical) if doubled else None
 
     def _tell(self, frame: FrameView, rate: float, typical: float) -> EventUpdate:
         assert self.episode is not None

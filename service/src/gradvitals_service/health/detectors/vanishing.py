@@ -338,7 +338,8 @@ class VanishingDetector:
         self._open_blocks = 0
         self._loss_before = self._loss.usual
         groups = tuple(np.flatnonzero(self._dead).tolist())
-        self.episode = self._reopening.open(Episode(frame.index, frame.step, frame.step, severity, groups))
+        fresh = Episode(frame.index, frame.step, frame.step, severity, groups, shares=frame.shares_of(groups))
+        self.episode = self._reopening.open(fresh)
         return self._tell()
 
     def _follow(self, frame: FrameView, news: bool) -> EventUpdate | None:
@@ -349,6 +350,7 @@ class VanishingDetector:
         self._open_blocks += 1
         if news:
             episode.groups = tuple(np.flatnonzero(self._dead).tolist())
+            episode.shares = frame.shares_of(episode.groups)
         lasts = self._open_blocks >= CRITICAL_BLOCKS
         if lasts and self._most_are_dead() and self._loss_is_no_better() and episode.raise_severity("critical"):
             news = True
