@@ -58,7 +58,7 @@ def test_a_large_norm_that_the_loss_pays_for_is_critical_though_it_is_below_a_hu
     norms[300:304] *= 30.0
     loss[301:] = 4.0
     (event,) = judge(make_frames(norms, loss=loss))
-    assert (event.severity, event.start_step) == ("critical", 303)
+    assert (event.severity, event.start_step) == ("critical", 302)
     assert event.message.endswith("; the loss was harmed")
 
 
@@ -77,6 +77,75 @@ def test_the_same_after_an_unheard_of_learning_rate_is_one():
     loss[300:] += 10.0 * fading
     lr[299:] = 10.0
     assert kinds(judge(make_frames(norms, loss=loss, lr=lr))) == ["explosion"]
+
+
+def test_a_lone_hard_batch_is_excused_and_what_its_update_did_is_not():
+    norms, loss = healthy(N), flat_loss(N)
+    norms[300], loss[300] = norms[300] * 25.0, 30.0
+    assert judge(make_frames(norms, loss=loss)) == []
+    loss[301:] = 3.0
+    (event,) = judge(make_frames(norms, loss=loss))
+    assert (event.kind, event.severity, event.start_step) == ("explosion", "critical", 303)
+
+
+def test_a_norm_does_not_stretch_the_noise_that_it_is_judged_by():
+    """Twenty times the level is seldom before it is seen, and so it is after five frames of it have been."""
+    norms, loss = healthy(N, groups=1, spread=0.5), flat_loss(N)
+    norms[300:305] = 20.0 * np.median(norms[:300])
+    loss[303:] = 1.2
+    (event,) = judge(make_frames(norms, loss=loss))
+    assert event.start_step == 304
+
+
+def test_losses_beyond_doubt_need_a_large_norm_and_no_seldom_one():
+    norms, loss = healthy(N, spread=0.9), flat_loss(N)
+    norms[300] = np.median(norms[:300], axis=0) * 9.0
+    loss[301:] = 1.1
+    assert judge(make_frames(norms, loss=loss)) == []
+    loss[301:] = 2.0
+    assert kinds(judge(make_frames(norms, loss=loss))) == ["explosion"]
+
+
+def test_two_bad_losses_of_three_are_not_beyond_doubt():
+    norms, loss = healthy(N, spread=0.9), flat_loss(N)
+    norms[300] = np.median(norms[:300], axis=0) * 9.0
+    loss[301:303] = 2.0
+    assert judge(make_frames(norms, loss=loss)) == []
+
+
+def test_a_loss_that_strays_downwards_as_far_has_not_been_harmed():
+    """The surrogate loss of a policy lies around zero, and says nothing by being a little above it."""
+    norms, loss = healthy(N), 0.01 * flat_loss(N)
+    norms[300] *= 25.0
+    loss[301:] = 0.05
+    assert kinds(judge(make_frames(norms, loss=loss))) == ["explosion"]
+    loss[280] = -0.3
+    assert judge(make_frames(norms, loss=loss)) == []
+
+
+def test_a_run_that_diverges_in_its_first_steps_is_told_within_ten():
+    norms, loss = healthy(N), flat_loss(N)
+    norms[2:] *= 100.0
+    loss[3:] = 50.0
+    (event, *_) = judge(make_frames(norms, loss=loss))
+    assert (event.kind, event.severity) == ("explosion", "critical")
+    assert event.start_step < 10
+
+
+def test_a_first_loss_that_doubles_for_a_while_is_no_explosion():
+    norms, loss = healthy(N), flat_loss(N)
+    norms[2:10] *= 15.0
+    loss[2:10] = 2.0
+    assert judge(make_frames(norms, loss=loss)) == []
+
+
+def test_a_ramp_is_told_though_the_run_began_with_a_higher_loss_and_is_young():
+    norms, loss = healthy(500), flat_loss(500)
+    loss[:60] = 20.0
+    growth = np.exp(np.maximum(np.arange(500) - 300, 0) / 50.0)
+    (event,) = judge(make_frames(norms * growth[:, None], loss=loss * growth))
+    assert event.kind == "explosion"
+    assert event.start_step < 470
 
 
 def test_a_slow_ramp_of_norm_and_loss_is_told():
@@ -167,4 +236,4 @@ def test_a_peak_before_the_alarm_is_told_with_its_own_step() -> None:
     norms[200] *= 20.0
     loss[201:] *= 5.0
     (event,) = judge(make_frames(norms, loss=loss))
-    assert (event.start_step, event.peak_step) == (203, 200)
+    assert (event.start_step, event.peak_step) == (202, 200)

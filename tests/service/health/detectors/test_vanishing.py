@@ -102,6 +102,45 @@ def test_a_rare_embedding_is_healthy():
     assert judge(make_frames(norms)) == []
 
 
+def test_an_expert_that_rests_alone_for_a_hundred_and_fifty_frames_is_healthy():
+    norms = healthy(N)
+    norms[300:450, 1] = 0.0
+    assert judge(make_frames(norms)) == []
+
+
+def test_an_expert_that_rests_alone_for_longer_is_told_within_two_hundred():
+    norms = healthy(N)
+    norms[300:, 1] = 0.0
+    (event,) = judge(make_frames(norms))
+    assert 460 <= event.start_step <= 480
+
+
+def test_what_dies_with_all_that_comes_before_it_is_told_at_once():
+    norms = healthy(N)
+    norms[300:, :2] = 0.0
+    (event,) = judge(make_frames(norms))
+    assert event.groups == (0, 1)
+    assert event.start_step < 330
+
+
+def test_a_rare_embedding_that_comes_back_weakly_is_healthy():
+    """Its pause was no fall, so one weak batch after it is no part of one."""
+    norms = healthy(3000)
+    norms[np.random.default_rng(0).random(3000) < 0.9, 1] = 0.0
+    norms[2000:2040, 1] = 0.0
+    norms[2040:2048, 1] = [0, 0, 1e-3, 0, 0, 0, 0, 0]
+    assert judge(make_frames(norms)) == []
+
+
+def test_a_rate_that_is_known_from_few_frames_is_not_known_well():
+    """About two frames in a hundred get gradient; after ten of them, four hundred without are no proof."""
+    norms = healthy(3000)
+    norms[:, 0] = 0.0
+    norms[np.arange(0, 800, 50), 0] = 1.0
+    norms[np.arange(1250, 3000, 50), 0] = 1.0
+    assert judge(make_frames(norms)) == []
+
+
 def test_a_short_lull_is_healthy():
     norms = healthy(N)
     norms[300:312, 1] *= 1e-4

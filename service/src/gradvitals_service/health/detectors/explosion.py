@@ -33,8 +33,9 @@ LEVEL_FRAMES = 64
 RAISED = math.log(3.0)
 """Above three times its level a norm is raised: where suspicion begins, and below which calm does."""
 
-LARGE = math.log(10.0)
-"""The least factor by which a norm must exceed its level before a worse loss is laid at its door."""
+LARGE = math.log(6.0)
+"""The least factor by which a norm must exceed its level before a worse loss is laid at its door. An explosion is by
+its definition eight times what the norm would have been, which the level is not exactly."""
 
 UNHEARD_OF = math.log(30.0)
 """A batch that pushes thirty times harder than usual may be worth a look, whatever follows; below that, isolated spikes
@@ -74,7 +75,15 @@ WATCH_FRAMES = 12
 
 HARM_MARGIN = 1.5
 """The losses after must exceed what the window had seen, and what the raised frame itself had, by this factor of the
-distance from the median."""
+distance from the median. Until the window is full, the loss is taken to stray by its own size."""
+
+BEYOND_DOUBT = 4.0
+"""Where all losses after exceed it by this factor, they speak for themselves: the norm need only be large, not
+seldom."""
+
+LONE = 1.0 / 3.0
+"""A new task is about as hard on the next batches. Where their loss is above the usual by less than this of what the
+raised frame had, that batch was a lone one, and excuses no loss but its own."""
 
 HARM_FRAMES = 3
 """Losses whose median must be worse: one bad batch after a large norm proves nothing."""
@@ -83,13 +92,15 @@ LR_JUMP = 3.0
 """A learning rate this many times higher than ever before explains a worse loss better than the data does. Warm-up
 grows by less from step to step, and a restart returns to a rate that was there before."""
 
-RAMP = math.log(10.0)
+RAMP = math.log(8.0)
 """Rise of the level itself, beyond its median over the ramp window, that counts as a slow explosion if the loss is
 worse too."""
 
 RAMP_EVERY = 32
+MARKS_KNOWN = 8
 RAMP_MARKS = 16
-"""The ramp window: a mark of level and loss every 32 frames, 16 of them, so about 500 frames."""
+"""The ramp window: a mark of level and loss every 32 frames, 16 of them, so about 500 frames. From 8 on they are
+judged by; so many are the past that the loss must be above, since older losses may be those of a beginner."""
 
 CALM_FRAMES = 32
 """Frames in a row that are not raised before the event resolves: half a level window, so that a run that stays at a new
@@ -123,7 +134,7 @@ class ExplosionDetector:
         self._tail = TailScale(TAIL_PRIOR, TAIL_PRIOR_WEIGHT, TAIL_MEMORY, TAIL_LARGEST)
         self._record = FadingRecord(RECORD_HALF_LIFE)
         self._marked_levels = RollingWindow(RAMP_MARKS)
-        self._marked_losses = RollingWindow(RAMP_MARKS)
+        self._marked_losses = RollingWindow(MARKS_KNOWN)
         self._frames = 0
         self._calm = 0
         self._harmed = False
@@ -134,7 +145,10 @@ class ExplosionDetector:
         self._watch_peak = 0.0  # the largest excess of the watch, and the norm and step that had it
         self._watch_norm = 0.0
         self._watch_step = -1
-        self._loss_bound = math.nan
+        self._loss_usual = 0.0
+        self._loss_stray = 0.0  # how far above the usual losses were seen
+        self._excuse = 0.0  # how far above it the loss of the raised frame was
+        self._tail_then = 0.0  # scale of the tail before the raised frames, which are not their own excuse
         self._after = [math.nan] * HARM_FRAMES
 
     def seam(self) -> None:
@@ -194,7 +208,7 @@ class ExplosionDetector:
 
     def _might_ramp(self, levels: NDArray[np.float64]) -> NDArray[np.intp]:
         """The frames before the next mark whose level is high enough for a ramp."""
-        if not self._marked_levels.full or not len(levels):
+        if len(self._marked_levels) < MARKS_KNOWN or not len(levels):
             return np.empty(0, np.intp)
         return np.flatnonzero(levels > self._marked_levels.median + self.distance * RAMP)
 
@@ -256,7 +270,7 @@ class ExplosionDetector:
     def _watch_loss(self, frame: FrameView, excess: float) -> bool:
         """Whether the losses after a raised norm are worse than anything that explains them."""
         if self._watch_left == 0:
-            if excess > RAISED and len(self._losses) >= HARM_FRAMES:
+            if excess > RAISED and len(self._losses):
                 self._begin_watch(frame, excess)
             return False
         self._watch_left -= 1
@@ -264,21 +278,36 @@ class ExplosionDetector:
             self._watch_peak, self._watch_norm, self._watch_step = excess, frame.global_norm, frame.step
         if not math.isfinite(frame.loss):
             return False
+        were_enough = not math.isnan(self._after[0])
         self._after = [*self._after[1:], frame.loss]
-        worse = sorted(self._after)[HARM_FRAMES // 2] if math.isfinite(self._after[0]) else -math.inf
-        return worse > self._loss_bound and self._watch_peak >= self.distance * max(LARGE, SELDOM * self._tail.scale)
+        by_size = sorted(-math.inf if math.isnan(loss) else loss for loss in self._after)
+        least, worse = by_size[0] - self._loss_usual, by_size[HARM_FRAMES // 2] - self._loss_usual
+        if not were_enough and by_size[0] > -math.inf and worse < LONE * self._excuse:
+            self._excuse = 0.0
+        if self._watch_peak < self.distance * LARGE or worse <= 0.0:
+            return False
+        stray = max(self._loss_stray, self._excuse)
+        if self._watch_peak < self.distance * SELDOM * self._tail_then:
+            return least > BEYOND_DOUBT * stray
+        return worse > HARM_MARGIN * stray
 
     def _begin_watch(self, frame: FrameView, excess: float) -> None:
         self._watch_left = WATCH_FRAMES
         self._watch_peak, self._watch_norm, self._watch_step = excess, frame.global_norm, frame.step
         self._after = [math.nan] * HARM_FRAMES
-        usual, seen = self._losses.median, self._losses.maximum
+        usual = self._losses.median
+        unknown = 1.0 - len(self._losses) / LEVEL_FRAMES
+        self._loss_usual = usual
+        self._loss_stray = max(
+            self._losses.maximum - usual, usual - self._losses.largest(LEVEL_FRAMES), unknown * abs(usual)
+        )
         # A loss that is high already with this frame was not made by this frame's update.
         at_once = frame.loss if math.isfinite(frame.loss) and not self._lr_watch_left else usual
-        self._loss_bound = usual + HARM_MARGIN * (max(seen, at_once) - usual)
+        self._excuse = at_once - usual
+        self._tail_then = self._tail.scale
 
     def _ramp(self, level: float) -> bool:
-        if len(self._marked_levels) < RAMP_MARKS or not len(self._losses):
+        if len(self._marked_levels) < MARKS_KNOWN or not len(self._losses):
             return False
         worse = self._losses.median > self._marked_losses.maximum
         return worse and level > self._marked_levels.median + self.distance * RAMP
@@ -379,7 +408,10 @@ class ExplosionDetector:
             self._highest_lr,
             self._watch_peak,
             self._watch_norm,
-            self._loss_bound,
+            self._loss_usual,
+            self._loss_stray,
+            self._excuse,
+            self._tail_then,
             self._watch_step,
             *self._after,
         )
@@ -389,9 +421,10 @@ class ExplosionDetector:
     def unpack(self, data: bytes, offset: int) -> int:
         numbers = _NUMBERS.unpack_from(data, offset)
         self._frames, self._calm, self._harmed, self._watch_left, self._lr_watch_left = numbers[:5]
-        self._highest_lr, self._watch_peak, self._watch_norm, self._loss_bound = numbers[5:9]
-        self._watch_step = numbers[9]
-        self._after = list(numbers[10:])
+        self._highest_lr, self._watch_peak, self._watch_norm = numbers[5:8]
+        self._loss_usual, self._loss_stray, self._excuse = numbers[8:11]
+        self._tail_then, self._watch_step = numbers[11:13]
+        self._after = list(numbers[13:])
         offset += _NUMBERS.size
         for part in (self._level, self._losses, self._marked_levels, self._marked_losses, self._tail, self._record):
             offset = part.unpack(data, offset)
@@ -399,7 +432,7 @@ class ExplosionDetector:
         return offset
 
 
-_NUMBERS = struct.Struct(f"<QI?IIddddq{HARM_FRAMES}d")
+_NUMBERS = struct.Struct(f"<QI?IIdddddddq{HARM_FRAMES}d")
 
 
 def _largest_groups(frame: FrameView) -> tuple[int, ...]:

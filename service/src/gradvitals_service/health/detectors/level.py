@@ -69,6 +69,10 @@ class RollingWindow:
     def maximum(self) -> float:
         return self._ordered[-1]
 
+    def largest(self, rank: int) -> float:
+        """The value of that rank from above, the smallest if there are fewer."""
+        return self._ordered[-min(rank, len(self._ordered))]
+
     def clear(self) -> None:
         self._oldest_first.clear()
         self._ordered.clear()

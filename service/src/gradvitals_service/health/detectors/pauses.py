@@ -18,6 +18,10 @@ before."""
 PAUSE_ONCE_IN = math.log(1e6)
 """How rare a pause must be, given the share of frames on which the group usually gets gradient (one in a million)."""
 
+LONE_PAUSE_BLOCKS = 20
+"""Blocks (160 frames) that a group must be without while one before it gets gradient: what dies silences all that comes
+before it, whereas an expert or a branch that rests does so alone."""
+
 HIT_MEMORY = 32.0
 """Blocks over which it is averaged how often a group gets gradient."""
 
@@ -70,11 +74,13 @@ class Pauses:
             rate += (share - rate) * weight
         self._hit_rate[:] = np.where(alive, rate, self._hit_rate)
 
-    def count(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> None:
-        """Close a block for the groups that are ``alive``; the pauses of frozen and of dead groups are no habit."""
+    def count(self, alive: NDArray[np.bool_], gets_some: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Close a block for the groups that are ``alive``; the pauses of frozen and of dead groups are no habit. Says
+        which groups came back with it."""
         returned = gets_some & alive & (self._now > 0)
         self._longest[returned] = np.maximum(self._longest, self._now)[returned]
         self._now[:] = np.where(gets_some | ~alive, np.uint16(0), one_more(self._now))
+        return returned
 
     def learn(self, alive: NDArray[np.bool_], blocks: int) -> None:
         """Take a block that is no trouble into the habit, as the ``blocks``-th."""
@@ -86,12 +92,18 @@ class Pauses:
         """These groups ought to get gradient on every frame, though they never did."""
         self._hit_rate[groups] = 1.0
 
-    def beyond_habit(self) -> NDArray[np.bool_]:
-        """True for groups that get some gradient, or have been without for longer than is known of them."""
-        pause = self._now.astype(np.int64)
-        often = np.minimum(self._hit_rate.astype(np.float64), 0.999)
-        unlikely = pause * self._block_frames * -np.log1p(-often) > PAUSE_ONCE_IN
+    def beyond_habit(self, alive: NDArray[np.bool_], blocks: int) -> NDArray[np.bool_]:
+        """True for groups that get some gradient, or have been without for longer than is known of them.
+
+        With k frames with gradient in the m blocks that are remembered, a pause of p blocks has the chance
+        (m / (m + p)) ** k: where few have been seen, their rate is not known well.
+        """
+        pause, known = self._now.astype(np.int64), min(float(blocks), HIT_MEMORY)
+        hits = self._hit_rate.astype(np.float64) * known * self._block_frames
+        unlikely = hits * np.log1p(pause / known) > PAUSE_ONCE_IN
         longer = pause >= PATIENCE * self._longest.astype(np.int64)
+        alone = ~np.logical_and.accumulate((pause > 0) | ~alive)
+        longer &= ~alone | (pause >= LONE_PAUSE_BLOCKS)
         beyond: NDArray[np.bool_] = np.logical_or(pause == 0, np.logical_and(unlikely, longer))
         return beyond
 

@@ -239,7 +239,8 @@ class VanishingDetector:
             self._take_over_level(log_norm, gets_some)
         fall = self._fall(log_norm, gets_some)
         fallen = fall > self.distance * FALLEN
-        self._pauses.count(self.trainable & ~self._dead, gets_some)
+        returned = self._pauses.count(self.trainable & ~self._dead, gets_some)
+        self._quiet[returned] = 0  # a pause that ended was within the group's habit, so it is no part of a fall
         one_less = self._quiet - (self._quiet > 0)
         self._quiet[:] = np.where(fallen, np.minimum(self._quiet + 1, QUIET_BLOCKS), one_less)
         if not self._disturbed:
@@ -313,7 +314,12 @@ class VanishingDetector:
     def _tell_changes(
         self, frame: FrameView, fall: NDArray[np.float64], gets_some: NDArray[np.bool_]
     ) -> EventUpdate | None:
-        joining = (self._quiet >= QUIET_BLOCKS) & self._pauses.beyond_habit() & self.trainable & ~self._dead
+        joining = (
+            (self._quiet >= QUIET_BLOCKS)
+            & self._pauses.beyond_habit(self.trainable & ~self._dead, self._blocks)
+            & self.trainable
+            & ~self._dead
+        )
         self._alive[:] = np.where(self._dead & (fall < RECOVERED), one_more(self._alive), np.uint16(0))
         back = self._dead & ((self._alive >= QUIET_BLOCKS) | ~self.trainable)
         self._dead = (self._dead | joining) & ~back
