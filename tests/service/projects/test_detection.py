@@ -151,8 +151,8 @@ class TestALiveStream:
         assert events(run) == []
         run.send(499, 1, layer_norms=[math.nan, 1.0], **NAN)
         (told,) = service.get(f"{run.path}/events")["events"]
-        assert (told["kind"], told["layers"]) == ("non_finite", [])
-        assert "encoder" not in told["message"]
+        assert (told["kind"], told["layers"], told["first_layer"]) == ("non_finite", [], None)
+        assert "encoder" not in f"{told['message']} {told['cause']} {told['action']}"
 
     def test_ignores_by_the_names_of_modules_too(self, service: ServiceUnderTest) -> None:
         run = service.declare_run()

@@ -55,11 +55,9 @@ class Groups:
         self._ignored[[place for place, pair in enumerate(pairs) if options.ignores(*pair)]] = True
         self.ignored = np.array([bool(self._ignored[members].all()) for members in self._members], np.bool_)
 
-    def heeded(self, layer_norms: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        """The norms [L] of one frame without what the ignored tensors have, so that none of them stands out."""
-        if layer_norms is None or not self._ignored.any():
-            return layer_norms
-        return np.where(self._ignored, np.float32(0.0), layer_norms)
+    def heeded(self, layer_norms: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The norms [..., L] without what the ignored tensors have, so that none of them stands out."""
+        return np.where(self._ignored, np.float32(0.0), layer_norms) if self._ignored.any() else layer_norms
 
     def norms(self, layer_norms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Norms [n, G] of the groups from norms [n, L] of the tensors.

@@ -65,16 +65,17 @@ def find_onset(kind: str, around: Surroundings) -> Onset:
     seen = around.until_start()
     columns = seen.frames.columns
     norm = columns["global_norm"].astype(np.float64)
-    group_norms = around.groups.norms(seen.frames.layer_norms).astype(np.float64)
+    layer_norms = around.groups.heeded(seen.frames.layer_norms)
+    group_norms = around.groups.norms(layer_norms).astype(np.float64)
     began = _first_raised(norm) if kind == "explosion" else len(norm) - 1
     left: tuple[int, ...] = ()
     first_layer = None
     if kind == "explosion":
         left, first = _groups_that_left(group_norms, norm, began)
-        named = around.groups.tensors_of([] if first is None else [first], seen.frames.layer_norms[began])
+        named = around.groups.tensors_of([] if first is None else [first], layer_norms[began])
         first_layer = named[0] if named else None
     elif kind == "non_finite":
-        first_layer = first_bad_layer(around.groups.layer_names, seen.frames.layer_norms[-1])
+        first_layer = first_bad_layer(around.groups.layer_names, layer_norms[-1])
     logged = (columns["flags"] & flags.LOSS) != 0
     finite = np.isfinite(columns["loss"])
     return Onset(

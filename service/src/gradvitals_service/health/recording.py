@@ -64,7 +64,7 @@ def record(
         opens = event is None
         if event is None:
             event = _open(key, attempt.rank, update, now)
-        row = groups.heeded(_first_row(session, key, event, block, len(groups.layer_names)))
+        row = _first_row(session, key, event, block, groups)
         said = _what_is_said(update, groups.tensors_of(update.groups, row)[:MOST_LAYERS_NAMED])
         if update.kind == "non_finite":
             began = where_it_began(groups.layer_names, row) if update.status == "open" else ""
@@ -180,12 +180,13 @@ def _what_is_said(update: EventUpdate, layers: list[str]) -> dict[str, Any]:
 
 
 def _first_row(
-    session: Session, key: StreamKey, event: Event, block: tuple[int, ChunkColumns], layer_count: int
+    session: Session, key: StreamKey, event: Event, block: tuple[int, ChunkColumns], groups: Groups
 ) -> NDArray[np.float32] | None:
-    """The norms [L] of the frame that an event began at: the layers named do not depend on how frames were split."""
+    """The norms [L] of the frame that an event began at, without those that the project ignores: the layers named do
+    not depend on how frames were split."""
     first, frames = block
-    own = event.attempt_id == key.attempt_id
-    if own and first <= event.start_frame < first + len(frames):
-        return np.asarray(frames.layer_norms[event.start_frame - first])
+    if event.attempt_id == key.attempt_id and first <= event.start_frame < first + len(frames):
+        return groups.heeded(frames.layer_norms[event.start_frame - first])
     stream = StreamKey(key.run_id, event.attempt_id, key.monitor)
-    return layer_norms_at(session, stream, event.start_frame, layer_count)
+    row = layer_norms_at(session, stream, event.start_frame, len(groups.layer_names))
+    return None if row is None else groups.heeded(row)

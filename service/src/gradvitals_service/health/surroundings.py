@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from gradvitals_service.health.groups import Groups
 from gradvitals_service.health.watch import read_groups
-from gradvitals_service.ingest.queries import StreamKey, layout_size
+from gradvitals_service.ingest.queries import StreamKey, layout_size, read_detection
 from gradvitals_service.series.codec import ChunkColumns, CorruptChunkError, join_chunks
 from gradvitals_service.series.history import frames_from
 
@@ -53,6 +53,7 @@ def read_around(session: Session, stream: StreamKey, frame: int, before: int, af
     if layout_id is None:
         return None
     groups = read_groups(session, stream, layout_id)
+    groups.ignore(read_detection(session, stream.run_id))
     joined = join_chunks(
         [frames if of == layout_id else _without_layers(frames, len(groups.layer_names)) for _, frames, of in pieces]
     )

@@ -203,6 +203,6 @@ class _Rehearsal:
             within = first <= update.start_frame < first + len(frames)
             self._first_rows[told_id] = frames.layer_norms[update.start_frame - first].copy() if within else None
         groups, row = self._watch.groups, self._first_rows[told_id]
-        if row is not None and len(row) != len(groups.layer_names):
-            row = None
-        return groups.tensors_of(update.groups, groups.heeded(row))[:MOST_LAYERS_NAMED]
+        if row is not None:
+            row = groups.heeded(row) if len(row) == len(groups.layer_names) else None
+        return groups.tensors_of(update.groups, row)[:MOST_LAYERS_NAMED]
