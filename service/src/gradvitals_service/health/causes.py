@@ -13,7 +13,6 @@ import numpy as np
 from gradvitals_service.health.detectors.calm_blocks import BLOCK_FRAMES
 from gradvitals_service.health.detectors.explosion import (
     HARM_MARGIN,
-    LARGE,
     LEVEL_FRAMES,
     LR_JUMP,
     UNHEARD_OF,
@@ -27,6 +26,9 @@ RECENT = WATCH_FRAMES
 
 LR_GROWN = 2.0
 """A learning rate that only ever rose over the frames looked at, to twice what it was, is still being raised."""
+
+LARGE = 10.0
+"""A norm so many times its usual is a jump rather than a drift, and its update one that can spoil units."""
 
 LIMIT_RAISED = 2.0
 """A clip threshold that is raised by less than this hardly lets more through."""
@@ -158,7 +160,7 @@ def _loss_first(onset: Onset) -> Guess | None:
     before, so it is what this step was given, or the weights were changed by others. For one network the gradient grows
     about as the loss does; where it grew far more, the place was steep."""
     times, loss_times = _times(onset)
-    if not (_loss_is_worse(onset) and times >= np.exp(LARGE) and loss_times >= np.sqrt(times)):
+    if not (_loss_is_worse(onset) and times >= LARGE and loss_times >= np.sqrt(times)):
         return None
     at = _the_batch(onset.batch_id, f"the batch of step {onset.step[onset.began]}")
     return Guess(
@@ -184,7 +186,7 @@ def _norm_first(onset: Onset) -> Guess | None:
     if not _losses_known(onset) or onset.loss_is_bad[onset.began] or np.isnan(onset.loss[onset.began]):
         return None
     times, loss_times = _times(onset)
-    crept = times < np.exp(LARGE)
+    crept = times < LARGE
     if _loss_is_worse(onset) and not crept and not loss_times < np.sqrt(times):
         return None
     where = f", first in {onset.first_layer}," if onset.first_layer else ""
@@ -203,7 +205,7 @@ def _updates_before(onset: Onset) -> Guess | None:
     jump = _lr_jump(onset, within=len(onset.lr))
     if jump is not None:
         what = f"the learning rate, which rose to {onset.lr[jump]:g} at step {onset.step[jump]}"
-    elif onset.global_norm[worst] > level * np.exp(LARGE):
+    elif onset.global_norm[worst] > level * LARGE:
         times = f"{onset.global_norm[worst] / level:.2g} times the usual norm"
         what = f"the update of step {onset.step[worst]}, which had {times}"
     else:
