@@ -72,6 +72,14 @@ class TestAdvice:
         assert "the usual step is made with 0.025 in place of 0.1" in advice["reason"]
         assert [row["max_norm"] for row in advice["thresholds"]] == [0.1]
 
+    def test_takes_both_learning_rates_from_the_same_steps(self, service: ServiceUnderTest):
+        """Of steps that were not finite nobody can say how much they were clipped; later ones had another rate."""
+        run = service.declare_run()
+        run.send(0, 40, lr=[0.5] * 40, clip_coefficient=[1.0] * 40)
+        run.send(40, 60, lr=[0.1] * 60, clip_coefficient=[NAN] * 60, global_norm=[NAN] * 60, flags=[3] * 60)
+        newest = service.get(f"{run.path}/advice")["newest"]
+        assert (newest["lr"], newest["effective_lr"]) == (0.5, 0.5)
+
     def test_counts_the_newest_attempt_where_attempts_overlap(self, service: ServiceUnderTest):
         run = service.declare_run()
         send(run, 0, [1.0] * 300)

@@ -94,13 +94,13 @@ def _read_newest(session: Session, line: Line, span: Span) -> Newest:
         np.concatenate([part.metrics[name].maximum for part in parts])[-NEWEST_FRAMES:]  # of one frame: its value
         for name in ("global_norm", "max_norm", "lr", "clip_coefficient")
     )
-    known = coefficient[np.isfinite(coefficient)]
+    known = np.isfinite(coefficient)  # of a step that was not finite nobody can say how much it was clipped
     return Newest(
         frames=len(norm),
         global_norm=_median(norm),
         max_norm=_as_it_was_given(max_norm[-1]),
-        clip_rate=float((known < 1).mean()) if len(known) else math.nan,
-        lr=_median(lr),
+        clip_rate=float((coefficient[known] < 1).mean()) if known.any() else math.nan,
+        lr=_median(lr[known]),
         effective_lr=_median(lr * coefficient),
     )
 
