@@ -11,6 +11,7 @@ from gradvitals_service.checkpoints.schemas import CheckpointList
 from gradvitals_service.dashboard.schemas import DashboardRead, LiveFrames
 from gradvitals_service.health.advice_schemas import AdviceRead
 from gradvitals_service.health.schemas import EventList, EventRead, EvidenceRead
+from gradvitals_service.projects.schemas import DetectionRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
 
@@ -26,6 +27,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/runs/{run_id}/events": EventList,
     "/api/v1/runs/{run_id}/events/{event_id}/evidence": EvidenceRead,
     "/api/v1/runs/{run_id}/checkpoints": CheckpointList,
+    "/api/v1/projects/{project}/detection": DetectionRead,
 }
 
 
@@ -57,7 +59,7 @@ class TestAnswers:
     def test_are_of_the_declared_shape(self, service: ServiceUnderTest, run: Speaker):
         (event_id,) = [event["event_id"] for event in service.get(f"{run.path}/events")["events"]]
         for path, model in ANSWERS.items():
-            assert_is(model, service.get(path.format(run_id=run.run_id, event_id=event_id)))
+            assert_is(model, service.get(path.format(run_id=run.run_id, event_id=event_id, project="gru-lm")))
 
     def test_are_all_declared(self, service: ServiceUnderTest):
         paths = service.app.openapi()["paths"]
