@@ -99,7 +99,7 @@ class Detectors:
             raise ValueError(
                 f"group_norms must have the shape ({len(frames)}, {self.group_count}), not {frames.group_norms.shape}"
             )
-        newest: dict[tuple[str, int], EventUpdate] = {}
+        newest: dict[tuple[Kind, int], EventUpdate] = {}
         for part in self._parts_at_seams(frames):
             for update in filter(self._is_told, self._updates(part)):
                 newest[update.kind, update.start_frame] = update

@@ -160,13 +160,14 @@ class ExplosionDetector:
         self._watch_left = 0
         self._reopening.seam(self.episode)
 
-    def observe(self, frames: Frames) -> tuple[Told, NDArray[np.bool_]]:
+    def observe(self, frames: Frames) -> tuple[Told, list[bool]]:
         """Look at a block of frames, in order; also says of each whether the norm was exploding after it."""
-        told, exploding = [], np.zeros(len(frames), np.bool_)
+        told, count = [], len(frames)
+        exploding = [False] * count
         row, singly_until = 0, 0
-        while row < len(frames):
-            if row >= singly_until and len(frames) - row >= WORTHWHILE and self._may_be_calm():
-                passed = self._pass_calm(frames.rows(row, len(frames)) if row else frames)
+        while row < count:
+            if row >= singly_until and count - row >= WORTHWHILE and self._may_be_calm():
+                passed = self._pass_calm(frames.rows(row, count) if row else frames)
                 if passed < WORTHWHILE:
                     singly_until = row + passed + WORTHWHILE  # to look ahead costs as much as some frames do
                 row += passed
@@ -309,8 +310,8 @@ class ExplosionDetector:
     def _ramp(self, level: float) -> bool:
         if len(self._marked_levels) < MARKS_KNOWN or not len(self._losses):
             return False
-        worse = self._losses.median > self._marked_losses.maximum
-        return worse and level > self._marked_levels.median + self.distance * RAMP
+        risen = level > self._marked_levels.median + self.distance * RAMP
+        return risen and self._losses.median > self._marked_losses.maximum
 
     def _open(self, frame: FrameView, usual: float, excess: float, harm: bool) -> EventUpdate:
         self._calm = 0

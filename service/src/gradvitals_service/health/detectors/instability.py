@@ -70,11 +70,11 @@ class InstabilityDetector:
         self._forget()
         self._reopening.seam(self.episode)
 
-    def observe(self, frames: Frames, exploding: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Told:
+    def observe(self, frames: Frames, exploding: list[bool]) -> Told:
         """Look at a block of frames, in order; ``exploding`` says of each whether an explosion is open."""
         told: Told = []
         norms, losses, logged = frames.global_norm.tolist(), frames.loss.tolist(), frames.has_loss.tolist()
-        columns = zip(norms, losses, logged, exploding.tolist(), strict=True)
+        columns = zip(norms, losses, logged, exploding, strict=True)
         for row, (norm, loss, has_loss, explodes) in enumerate(columns):
             update = None
             if explodes:

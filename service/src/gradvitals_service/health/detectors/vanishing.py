@@ -121,18 +121,17 @@ class VanishingDetector:
         self._after_seam = True
         self._reopening.seam(self.episode)
 
-    def observe(self, frames: Frames, exploding: NDArray[np.bool_]) -> Told:
+    def observe(self, frames: Frames, exploding: list[bool]) -> Told:
         """Look at a block of frames, in order. While the norm explodes, nothing is learned about what is usual."""
         if not len(self._largest):  # no layer is measured, so none can be missed
             return []
         told: Told = []
         finite = frames.are_finite()
-        explodes = exploding.tolist()
-        disturbed = [explodes[row] or not is_finite for row, is_finite in enumerate(finite)]
-        losses = frames.logged_losses()
-        row, ahead = 0, len(frames)
-        while row < len(frames):
-            stop = min(len(frames), row + BLOCK_FRAMES - self._in_block)
+        disturbed = [explodes or not is_finite for explodes, is_finite in zip(exploding, finite, strict=True)]
+        losses, count = frames.logged_losses(), len(frames)
+        row, ahead = 0, count
+        while row < count:
+            stop = min(count, row + BLOCK_FRAMES - self._in_block)
             self._take(frames.group_norms[row:stop], finite[row:stop], losses[row:stop])
             self._disturbed = self._disturbed or any(disturbed[row:stop])
             row = stop
