@@ -120,6 +120,17 @@ def _tried(
     return outcome
 
 
+def tried_until_reached(place: Place, attempt: Callable[[Injection], Outcome]) -> tuple[Injection, Outcome]:
+    """A training that comes to the place, of at most eight: which places one comes to depends on how its threads take
+    turns, also in the loop, which may find a frame there still or not."""
+    for _ in range(8):
+        injection = Injection(place, RuntimeError(INJECTED))
+        outcome = attempt(injection)
+        if injection.threads:
+            break
+    return injection, outcome
+
+
 def end_sender(run: Run) -> None:
     """Now that nothing fails any more: what is left is delivered before the next training begins."""
     run.finish()
@@ -205,8 +216,8 @@ def test_a_fault_anywhere_leaves_the_training_as_it_was_and_is_told_once(name, r
     setting, found = SETTINGS[name], []
     torchs = Training(setting).alone()
     for place in sorted(reached[name], key=lambda place: place.name):
-        injection = Injection(place, RuntimeError(INJECTED))
-        found += complaints(setting, torchs, injection, tried(setting, injected(injection)))
+        injection, outcome = tried_until_reached(place, lambda injection: tried(setting, injected(injection)))
+        found += complaints(setting, torchs, injection, outcome)
     assert found == []
 
 
@@ -215,11 +226,9 @@ def test_so_does_a_fault_where_frames_are_sent_and_spooled(name, reached):
     setting, found = Setting(), []
     torchs = Training(setting).alone()
     for place in sorted(reached[name], key=lambda place: place.name):
-        for _ in range(8):  # which places one training comes to depends on how its threads take turns
-            injection = Injection(place, RuntimeError(INJECTED))
-            outcome = SERVICES[name](setting, injected(injection), injection.raised)
-            if injection.threads:
-                break
+        injection, outcome = tried_until_reached(
+            place, lambda injection: SERVICES[name](setting, injected(injection), injection.raised)
+        )
         found += complaints(setting, torchs, injection, outcome)
     assert found == []
 
