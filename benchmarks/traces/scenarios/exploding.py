@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,17 +21,17 @@ def _mlp_regression(lr: float, **settings: Any) -> Callable[[int], Any]:
 
 
 def _transformer(rate: Rate, *, norm_first: bool = True, **settings: Any) -> Callable[[int], Any]:
-    model = lambda: networks.Transformer(12, 16, norm_first=norm_first)  # noqa: E731
+    model = partial(networks.Transformer, 12, 16, norm_first=norm_first)
     return plan(model, tasks.repeated_words, tasks.predict_next, rate, **settings)
 
 
 def _recurrent(cell: networks.Cell, lr: float, *, gain: float = 1.0, length: int = 20, **settings: Any) -> Any:
-    batches = lambda seed: tasks.first_symbol(seed, length=length)  # noqa: E731
+    batches = partial(tasks.first_symbol, length=length)
     return plan(lambda: networks.Recurrent(cell, 4, 4, gain=gain), batches, tasks.classify, constant(lr), **settings)
 
 
 def _deep(scale: float) -> Callable[[int], Any]:
-    model = lambda: networks.Mlp(16, 6, depth=14, scale=scale)  # noqa: E731
+    model = partial(networks.Mlp, 16, 6, depth=14, scale=scale)
     return plan(model, tasks.clusters, tasks.classify, constant(0.01), make_optimizer=sgd())
 
 

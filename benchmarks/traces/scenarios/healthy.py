@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def _images(rate: Rate, batches: Callable[[int], Batches] = tasks.gratings, **se
 
 
 def _transformer(rate: Rate, batches: Callable[[int], Batches] = tasks.repeated_words, **settings: Any) -> Any:
-    model = lambda: networks.Transformer(12, 16)  # noqa: E731
+    model = partial(networks.Transformer, 12, 16)
     return plan(model, batches, tasks.predict_next, rate, **settings)
 
 

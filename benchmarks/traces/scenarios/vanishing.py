@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ Gradients = tuple[Tensor, ...] | Tensor
 
 
 def _deep(activation: Callable[[], nn.Module], lr: float, *, residual: bool = False, **settings: Any) -> Any:
-    model = lambda: networks.Mlp(16, 6, depth=18, activation=activation, residual=residual)  # noqa: E731
+    model = partial(networks.Mlp, 16, 6, depth=18, activation=activation, residual=residual)
     return plan(model, tasks.clusters, tasks.classify, constant(lr), **settings)
 
 
@@ -31,13 +32,13 @@ def _images() -> Callable[[int], Any]:
 
 
 def _recurrent(cell: networks.Cell, *, gain: float = 1.0, length: int = 16) -> Any:
-    batches = lambda seed: tasks.first_symbol(seed, length=length)  # noqa: E731
-    model = lambda: networks.Recurrent(cell, 4, 4, gain=gain)  # noqa: E731
+    batches = partial(tasks.first_symbol, length=length)
+    model = partial(networks.Recurrent, cell, 4, 4, gain=gain)
     return plan(model, batches, tasks.classify, constant(0.003))
 
 
 def _transformer() -> Callable[[int], Any]:
-    model = lambda: networks.Transformer(12, 16)  # noqa: E731
+    model = partial(networks.Transformer, 12, 16)
     return plan(model, tasks.repeated_words, tasks.predict_next, constant(0.003))
 
 

@@ -10,7 +10,7 @@ import pytest
 from service.speaking import ServiceUnderTest, Speaker
 from sqlalchemy import select, update
 
-from gradvitals_service.health import routes
+from gradvitals_service.health import replaying
 from gradvitals_service.health.detectors import NORMAL
 from gradvitals_service.health.models import Event
 from gradvitals_service.health.what_if import what_if
@@ -147,7 +147,7 @@ class TestAReplay:
         check_the_same_was_told(run)
 
     def test_is_refused_for_a_run_that_is_too_long_for_it(self, run: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(routes, "MOST_VALUES", 2399)
+        monkeypatch.setattr(replaying, "MOST_VALUES", 2399)
         answer = ask(run)
         assert answer.status_code == 409
         assert "has 1,200 frames, 2,400 norms of layers in all, and at most 2,399" in answer.json()["detail"]
