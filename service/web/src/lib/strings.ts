@@ -56,6 +56,16 @@ export const strings = {
     lastSeen: "last heard of",
   },
 
+  /** The overview's filters, grouping and saved view. */
+  filters: {
+    group: "Filters",
+  },
+
+  /** The inbox of events, and what a person says to one. */
+  inbox: {
+    heading: "Events",
+  },
+
   empty: {
     heading: "Waiting for the first run",
     lead: "Two lines in a training script on this machine, besides the import. The run appears here by itself, at its first step.",
@@ -140,6 +150,36 @@ export const strings = {
     summary: (name: string, peak: number | null, last: number | null, nonFinite: number): string =>
       `${name}: last ${formatNumber(last)}, largest ${formatNumber(peak)}${nonFinite > 0 ? `, ${formatCount(nonFinite)} non-finite ${plural(nonFinite, "step", "steps")}` : ""}`,
     empty: "Nothing measured here yet",
+  },
+
+  /** What a chart gives away: its picture, its numbers. */
+  share: {
+    group: "Take this chart along",
+  },
+
+  /** Layers over steps. */
+  heatMap: {
+    heading: "Layers over steps",
+  },
+
+  /** What a clip threshold does, and what another one would have done. */
+  threshold: {
+    heading: "Clip threshold",
+  },
+
+  /** The frames around the opening of an event. */
+  evidence: {
+    heading: "Evidence",
+  },
+
+  /** Where a run trains, what the client costs, and what is still to come. */
+  delivery: {
+    heading: "Attempts and delivery",
+  },
+
+  /** The keyboard. */
+  keys: {
+    heading: "Keys",
   },
 
   compare: {
