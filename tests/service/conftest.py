@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from service.databases import database_url, empty_database_url, postgresql_server, sqlite_template
+from service.databases import database_url, empty_database_url, postgresql_server, sqlite_template, used_databases
 from service.speaking import ServiceUnderTest
 
-__all__ = ["database_url", "empty_database_url", "postgresql_server", "sqlite_template"]
+__all__ = ["database_url", "empty_database_url", "postgresql_server", "sqlite_template", "used_databases"]
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Fixtures that give databases: an own PostgreSQL server, and SQLite files."""
+"""Fixtures that give databases: an own PostgreSQL server, and SQLite files.
+
+A PostgreSQL database is some hundred files, and making them takes longer than most tests. So one that a test has used
+is emptied and given to the next.
+"""
 
 import os
 import shutil
@@ -37,15 +41,25 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def used_databases() -> list[str]:
+    """URLs of PostgreSQL databases that are migrated, empty and free to be taken."""
+    return []
+
+
 @pytest.fixture(params=BOTH)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh migrated database, once of each kind."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, used_databases: list[str]) -> Iterator[str]:
+    """A migrated database without a row, once of each kind."""
     if request.param == "sqlite":
         path = tmp_path / "gradvitals.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    yield from _postgresql_database(request.getfixturevalue("postgresql_server"), TEMPLATE)
+    server = request.getfixturevalue("postgresql_server")
+    url = used_databases.pop() if used_databases else postgresql.create_database(server, _new_name(), TEMPLATE)
+    yield url
+    postgresql.empty_database(url, kept_tables=["alembic_version"])
+    used_databases.append(url)
 
 
 @pytest.fixture(params=BOTH)
@@ -54,7 +68,9 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
-    yield from _postgresql_database(request.getfixturevalue("postgresql_server"), "template0")
+    server, name = request.getfixturevalue("postgresql_server"), _new_name()
+    yield postgresql.create_database(server, name)
+    postgresql.drop_database(server, name)
 
 
 def migrate(database_url: str) -> None:
@@ -64,7 +80,5 @@ def migrate(database_url: str) -> None:
     engine.dispose()
 
 
-def _postgresql_database(server: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    yield postgresql.create_database(server, name, template)
-    postgresql.drop_database(server, name)
+def _new_name() -> str:
+    return f"test_{uuid4().hex}"

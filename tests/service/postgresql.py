@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,20 @@ def drop_database(server_url: str, name: str) -> None:
     """Remove it, whoever is still connected."""
     with _administration(server_url) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def empty_database(url: str, kept_tables: Collection[str]) -> None:
+    """Delete every row of the other tables, the database's settings and whoever is still connected."""
+    server_url, _, name = url.rpartition("/")
+    with _administration(server_url) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
+        connection.execute(f'ALTER DATABASE "{name}" RESET ALL')
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute("SET session_replication_role = replica")  # in any order: no foreign key is checked
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            if table not in kept_tables:
+                connection.execute(f'DELETE FROM "{table}"')
 
 
 def _administration(server_url: str) -> "psycopg.Connection[Any]":
