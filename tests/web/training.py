@@ -21,7 +21,8 @@ class Training:
         self.name = name
         self.layers = [HIDDEN, HEAD]
         self.step = 0
-        declaration = {"project": "gru-adding", "name": name, "owner": "ada", "group": None, "tags": [], "config": {}}
+        self.project = declared.get("project", "gru-adding")
+        declaration = {"project": self.project, "name": name, "owner": "ada", "group": None, "tags": [], "config": {}}
         self._put(declaration | {"links": {}, "versions": {}} | declared)
 
     @property
@@ -67,7 +68,7 @@ class Training:
         return {key: spell(value) for key, value in frame.items()}
 
     def _post(self, frames: list[dict[str, Any]]) -> None:
-        body = {"project": "gru-adding", "name": self.name, "monitor": "main", "frames": frames}
+        body = {"project": self.project, "name": self.name, "monitor": "main", "frames": frames}
         self.service.post(f"/api/v1/runs/{self.run_id}/frames", body)
 
     def _put(self, declaration: dict[str, Any]) -> None:
