@@ -18,6 +18,7 @@ from gradvitals_service.health.detectors import NORMAL
 from gradvitals_service.health.models import Event
 from gradvitals_service.projects.models import Project
 from gradvitals_service.projects.queries import read_detection
+from gradvitals_service.runs.models import Run
 
 TABLES = {
     "projects", "runs", "attempts", "layouts", "streams", "chunks", "gaps", "events", "deliveries", "checkpoints",
@@ -120,6 +121,19 @@ def test_an_event_of_before_is_there_after_the_upgrade_and_after_the_downgrade(e
     migrating.downgrade(engine, "0003")
     with engine.connect() as connection:
         assert connection.execute(text("SELECT message FROM events")).scalar() == "it is large"
+
+
+def test_a_run_of_before_is_not_called_hung_after_the_upgrade(engine: Engine) -> None:
+    migrating.upgrade(engine, "0005")
+    with engine.begin() as connection:
+        _insert_run(connection, "00000000000000000000000000000001", "2026-09-21 12:30:15+00:00")
+    migrating.upgrade(engine)
+    with Session(engine) as session:
+        (run,) = session.scalars(select(Run))
+        assert (run.overdue_at, run.waiting_since, run.longest_gap_seconds, run.pace) == (None, None, 0.0, None)
+    migrating.downgrade(engine, "0005")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT name FROM runs")).scalar() == "n"
 
 
 def _insert_run(connection: Connection, run: str, time: str) -> None:

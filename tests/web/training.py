@@ -21,7 +21,8 @@ class Training:
         self.name = name
         self.layers = [HIDDEN, HEAD]
         self.step = 0
-        declaration = {"project": "gru-adding", "name": name, "owner": "ada", "group": None, "tags": [], "config": {}}
+        self.project = declared.get("project", "gru-adding")
+        declaration = {"project": self.project, "name": name, "owner": "ada", "group": None, "tags": [], "config": {}}
         self._put(declaration | {"links": {}, "versions": {}} | declared)
 
     @property
@@ -29,9 +30,12 @@ class Training:
         """The run's view."""
         return f"/runs/{self.run_id}"
 
-    def train(self, steps: int, times: float = 1.0, max_norm: float | None = None) -> None:
-        """Report so many steps, with norms ``times`` their usual."""
-        self._post([self._frame(times, max_norm) for _ in range(steps)])
+    def train(self, steps: int, times: float = 1.0, max_norm: float | None = None, step_seconds: float = 0.0) -> None:
+        """Report so many steps, with norms ``times`` their usual; they happened one after the other, or all now."""
+        frames = [self._frame(times, max_norm) for _ in range(steps)]
+        for frame in frames if step_seconds else ():
+            frame["time"] = 1_790_000_000.0 + frame["step"] * step_seconds
+        self._post(frames)
 
     def break_down(self, steps: int) -> None:
         """Report steps without a finite gradient."""
@@ -64,7 +68,7 @@ class Training:
         return {key: spell(value) for key, value in frame.items()}
 
     def _post(self, frames: list[dict[str, Any]]) -> None:
-        body = {"project": "gru-adding", "name": self.name, "monitor": "main", "frames": frames}
+        body = {"project": self.project, "name": self.name, "monitor": "main", "frames": frames}
         self.service.post(f"/api/v1/runs/{self.run_id}/frames", body)
 
     def _put(self, declaration: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ function route(url: URL, scene: string, request: IncomingMessage, response: Serv
   const known = scene === "empty" ? [] : runs;
   if (url.pathname === "/api/v1/live") return stream(request, response);
   if (url.pathname === "/api/v1/dashboard") return answer(response, 200, dashboard(known, url.searchParams));
+  if (url.pathname === "/api/v1/dashboard/facets") return answer(response, 200, facets(known));
+  if (url.pathname === "/api/v1/dashboard/groups") return answer(response, 200, groups(filtered(known, url.searchParams), (url.searchParams.get("by") ?? "project") as FacetName));
   const [, id, what] = /^\/api\/v1\/runs\/([^/]+)\/?(\w*)$/.exec(url.pathname) ?? [];
   const run = known.find((run) => run.id === id);
   if (run === undefined) return answer(response, 404, { error: "not_found", detail: "there is no such run" });
@@ -67,17 +69,47 @@ function stream(request: IncomingMessage, response: ServerResponse): void {
 }
 
 function dashboard(known: FakeRun[], query: URLSearchParams): unknown {
-  const q = (query.get("q") ?? "").toLowerCase();
-  const health = query.get("health");
-  const totals: Record<string, number> = { healthy: 0, warning: 0, critical: 0, not_measurable: 0, unknown: 0 };
-  for (const run of known) totals[run.health] = (totals[run.health] ?? 0) + 1;
-  const shown = known.filter((run) => `${run.name} ${run.project} ${run.owner}`.toLowerCase().includes(q) && (health === null || run.health === health));
+  const shown = filtered(known, query);
   const urgency = (run: FakeRun): number => ({ critical: 0, warning: 1 })[run.health] ?? 2;
   const events = known.flatMap((run) => run.events.map((event, i) => wireEvent(run, event, i))).sort((a, b) => b.opened_at.localeCompare(a.opened_at));
   return {
-    now: new Date().toISOString(), totals, next_cursor: null, events,
+    now: new Date().toISOString(), viewer: "ada", totals: totals(known), next_cursor: null, events,
     runs: [...shown].sort((a, b) => urgency(a) - urgency(b) || a.seenSecondsAgo - b.seenSecondsAgo).map(summarize),
   };
+}
+
+type FacetName = "project" | "owner" | "group" | "tag" | "state" | "health";
+
+function words(run: FakeRun, name: FacetName): string[] {
+  if (name === "tag") return run.tags.length ? run.tags : [""];
+  return [name === "group" ? "" : run[name]];
+}
+
+function filtered(known: FakeRun[], query: URLSearchParams): FakeRun[] {
+  const q = (query.get("q") ?? "").toLowerCase();
+  const asked = (["project", "owner", "group", "tag", "state", "health"] as const).filter((name) => query.has(name));
+  return known.filter((run) => `${run.name} ${run.project} ${run.owner}`.toLowerCase().includes(q) && asked.every((name) => words(run, name).includes(query.get(name)!)));
+}
+
+function totals(runs: FakeRun[]): Record<string, number> {
+  const counted: Record<string, number> = { healthy: 0, warning: 0, critical: 0, not_measurable: 0, unknown: 0 };
+  for (const run of runs) counted[run.health] = (counted[run.health] ?? 0) + 1;
+  return counted;
+}
+
+function facets(known: FakeRun[]): unknown {
+  const names = ["project", "owner", "group", "tag", "state", "health"] as const;
+  const choices = (name: FacetName): unknown[] => {
+    const all = known.flatMap((run) => words(run, name));
+    return [...new Set(all)].map((value) => ({ value, runs: all.filter((word) => word === value).length }));
+  };
+  return { viewer: "ada", ...Object.fromEntries(names.map((name) => [name, choices(name)])) };
+}
+
+function groups(runs: FakeRun[], by: FacetName): unknown {
+  const values = new Set(runs.flatMap((run) => words(run, by)));
+  const found = [...values].map((value) => runs.filter((run) => words(run, by).includes(value))).map((all, i) => ({ value: [...values][i], runs: all.length, totals: totals(all), last_seen_at: ago(1) }));
+  return { now: new Date().toISOString(), by, groups: found, left_out: 0 };
 }
 
 function summarize(run: FakeRun) {
@@ -88,6 +120,8 @@ function summarize(run: FakeRun) {
     run_id: run.id, project: run.project, name: run.name, owner: run.owner, group: null, tags: run.tags, state: run.state, health: run.health,
     created_at: ago(run.seenSecondsAgo + 5400), last_seen_at: ago(run.seenSecondsAgo), last_step: last < 0 ? null : last,
     global_norm: last < 0 ? null : wire(run.norm[last]!), loss: last < 0 ? null : wire(run.loss[last]!), max_norm: wire(run.maxNorm),
+    step_rate: run.live ? 10 : null, waiting_since: last < 0 ? null : ago(run.seenSecondsAgo),
+    recent_events: run.events.map((event, i) => wireEvent(run, event, i)).reverse(),
     clip_rate: all.length ? all.filter((value) => value < 1).length / all.length : null,
     sparkline: { step: buckets.step, min: buckets.min, max: buckets.max, non_finite: buckets.non_finite },
     open_events: run.events.map((event, i) => wireEvent(run, event, i)).filter((event) => event.status === "open"),

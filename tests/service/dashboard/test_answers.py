@@ -8,7 +8,7 @@ from service.dashboard.open_page import OpenPage, listening
 from service.speaking import ServiceUnderTest, Speaker
 
 from gradvitals_service.checkpoints.schemas import CheckpointList
-from gradvitals_service.dashboard.schemas import DashboardRead, LiveFrames
+from gradvitals_service.dashboard.schemas import DashboardRead, FacetsRead, GroupsRead, LiveFrames
 from gradvitals_service.health.advice_schemas import AdviceRead
 from gradvitals_service.health.schemas import EventList, EventRead, EvidenceRead
 from gradvitals_service.projects.schemas import DetectionRead
@@ -18,6 +18,8 @@ from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRea
 NAN = float("nan")
 ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/dashboard": DashboardRead,
+    "/api/v1/dashboard/facets": FacetsRead,
+    "/api/v1/dashboard/groups": GroupsRead,
     "/api/v1/events": EventList,
     "/api/v1/runs/{run_id}": RunRead,
     "/api/v1/runs/{run_id}/series": SeriesRead,
@@ -59,7 +61,9 @@ class TestAnswers:
     def test_are_of_the_declared_shape(self, service: ServiceUnderTest, run: Speaker):
         (event_id,) = [event["event_id"] for event in service.get(f"{run.path}/events")["events"]]
         for path, model in ANSWERS.items():
-            assert_is(model, service.get(path.format(run_id=run.run_id, event_id=event_id, project="gru-lm")))
+            asked = {"by": "tag"} if path.endswith("/groups") else {}
+            found = service.get(path.format(run_id=run.run_id, event_id=event_id, project="gru-lm"), **asked)
+            assert_is(model, found)
 
     def test_are_all_declared(self, service: ServiceUnderTest):
         paths = service.app.openapi()["paths"]

@@ -197,7 +197,7 @@ class TestCost:
         for_one = count()
         for _ in range(5):
             blow_up(service.declare_run(), 0)
-        assert count() == for_one <= 6
+        assert count() == for_one <= 8
 
     def test_reads_no_measurements(self, service: ServiceUnderTest):
         statements = []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gradvitals_service.runs.standing import CALM, CRITICAL, WARNING, health_of, moment, state_of
+from gradvitals_service.runs.standing import CALM, CRITICAL, WARNING, health_of, moment, patience, state_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG_AGO = NOON - timedelta(days=1)
@@ -19,16 +19,31 @@ class TestMoment:
         silent_before = moment(NOON, NOON - timedelta(seconds=running_for)).silent_before
         assert (silent_before > LONG_AGO) is accuses
 
+    @pytest.mark.parametrize(("running_for", "accuses"), [(0, False), (899, False), (900, True)])
+    def test_a_step_is_overdue_only_for_a_service_that_could_have_heard_of_it(self, running_for, accuses):
+        due_before = moment(NOON, NOON - timedelta(seconds=running_for)).due_before
+        assert (due_before == NOON) is accuses
+
+
+class TestPatience:
+    def test_is_three_times_the_longest_gap_and_a_quarter_of_an_hour_at_least(self):
+        assert patience(longest_gap_seconds=0.5) == timedelta(minutes=15)
+        assert patience(longest_gap_seconds=600) == timedelta(minutes=30)
+
 
 class TestStateOf:
     @pytest.mark.parametrize("declared", ["running", "paused"])
     def test_a_run_that_goes_on_is_unreachable_once_it_is_silent(self, declared):
-        assert state_of(declared, silent=False) == declared
-        assert state_of(declared, silent=True) == "unreachable"
+        assert state_of(declared, silent=False, overdue=False) == declared
+        assert state_of(declared, silent=True, overdue=True) == "unreachable"
 
     @pytest.mark.parametrize("declared", ["finished", "failed"])
     def test_a_run_that_has_ended_may_be_silent(self, declared):
-        assert state_of(declared, silent=True) == declared
+        assert state_of(declared, silent=True, overdue=True) == declared
+
+    def test_only_a_run_that_says_that_it_runs_can_hang(self):
+        assert state_of("running", silent=False, overdue=True) == "hung"
+        assert state_of("paused", silent=False, overdue=True) == "paused"
 
 
 class TestHealthOf:

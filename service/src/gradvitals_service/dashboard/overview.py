@@ -15,6 +15,7 @@ from gradvitals_service.health.queries import newest_events, open_events
 from gradvitals_service.health.schemas import EventRead
 from gradvitals_service.projects.queries import find_project
 from gradvitals_service.runs.models import Run
+from gradvitals_service.runs.queries import recent_events
 from gradvitals_service.runs.schemas import RunSummary
 from gradvitals_service.runs.standing import URGENCIES, Moment
 from gradvitals_service.runs.summary import summarise
@@ -22,7 +23,9 @@ from gradvitals_service.runs.summary import summarise
 NEWEST_EVENTS = 50
 
 
-def read_overview(session: Session, asked: Filter, moment: Moment, limit: int, cursor: str | None) -> dict[str, Any]:
+def read_overview(
+    session: Session, asked: Filter, moment: Moment, viewer: str, limit: int, cursor: str | None
+) -> dict[str, Any]:
     """What ``GET /api/v1/dashboard`` answers."""
     after = None if cursor is None else decode_cursor(cursor)
     rows = queries.list_runs(session, asked, moment, limit + 1, after)
@@ -31,6 +34,7 @@ def read_overview(session: Session, asked: Filter, moment: Moment, limit: int, c
     events = [] if nobody else newest_events(session, NEWEST_EVENTS, project_id=project_id)
     return {
         "now": moment.now,
+        "viewer": viewer,
         "totals": queries.count_by_health(session, asked),
         "runs": summarise_all(session, rows[:limit], moment),
         "next_cursor": encode_cursor(rows[limit - 1]) if len(rows) > limit else None,
@@ -44,9 +48,10 @@ def read_summaries(session: Session, run_ids: Collection[UUID], moment: Moment) 
 
 
 def summarise_all(session: Session, rows: Sequence[Row[Run, str, int]], moment: Moment) -> list[RunSummary]:
-    """Add the open events, in one statement for all."""
-    troubles = open_events(session, [run.run_id for run, _, _ in rows])
-    return [summarise(run, project, troubles[run.run_id], moment) for run, project, _ in rows]
+    """Add the events, in one statement for the open ones of all and one for the newest."""
+    run_ids = [run.run_id for run, _, _ in rows]
+    troubles, recent = open_events(session, run_ids), recent_events(session, run_ids)
+    return [summarise(run, project, troubles[run.run_id], recent[run.run_id], moment) for run, project, _ in rows]
 
 
 def encode_cursor(row: Row[Run, str, int]) -> str:

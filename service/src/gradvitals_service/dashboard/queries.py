@@ -1,14 +1,29 @@
 """Every statement of the overview. How many there are does not depend on the number of runs shown."""
 
+import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
-from typing import Any
+from typing import Any, Literal, TypeVarTuple, Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, false, func, literal_column, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Label,
+    Row,
+    Select,
+    String,
+    and_,
+    cast,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gradvitals_service.health.queries import worst_open_events
@@ -27,9 +42,15 @@ from gradvitals_service.runs.standing import (
     state_of,
 )
 
+_Columns = TypeVarTuple("_Columns")
+
+Facet = Literal["project", "owner", "group", "tag", "state", "health"]
+NONE = ""  # asks for the runs that have no owner, no group, no tag
+
 _worst = worst_open_events()
 _urgency = func.coalesce(_worst.c.urgency, literal_column(str(CALM)))  # no bound value: PostgreSQL groups by it
 _has_frames = Run.last_step.is_not(None)
+_tags = cast(Run.tags, String)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,9 @@ class Filter:
     text: str | None = None
     state: State | None = None
     health: Health | None = None
+    owner: str | None = None
+    group: str | None = None
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,38 +79,63 @@ def list_runs(
     session: Session, asked: Filter, moment: Moment, limit: int, after: Position | None = None
 ) -> Sequence[Row[Run, str, int]]:
     """One page of (run, project, urgency)."""
-    statement = _summaries().where(*_scope(asked), *_standing(asked, moment))
+    page = _standing_of(select(Run.run_id)).where(*_scope(asked), *_standing(asked, moment))
     if after is not None:
-        statement = statement.where(_beyond(after))
-    return session.execute(statement.order_by(_urgency.desc(), Run.last_seen_at.desc(), Run.run_id).limit(limit)).all()
+        page = page.where(_beyond(after))
+    page = page.order_by(_urgency.desc(), Run.last_seen_at.desc(), Run.run_id).limit(limit)
+    # The keys first: rows are wide, and sorting all of them to show fifty would move megabytes.
+    place = {run_id: number for number, run_id in enumerate(session.scalars(page))}
+    return sorted(find_runs(session, place), key=lambda row: place[row[0].run_id])
 
 
-def find_runs(session: Session, run_ids: Collection[UUID]) -> Sequence[Row[Run, str, int]]:
+def find_runs(session: Session, run_ids: Iterable[UUID]) -> Sequence[Row[Run, str, int]]:
     """The same of the runs named, in no order; those that are not known are left out."""
-    return session.execute(_summaries().where(Run.run_id.in_(run_ids), Run.state != DELETED)).all()
+    statement = _standing_of(select(Run, Project.name.label("project"), _urgency.label("urgency")))
+    return session.execute(statement.where(Run.run_id.in_(run_ids), Run.state != DELETED)).all()
 
 
 def count_by_health(session: Session, asked: Filter) -> dict[Health, int]:
-    """How many runs of the project and text asked for there are, by health."""
+    """How many runs there are by health, of those asked for in whatever state and health."""
     kinds = (_urgency.label("urgency"), _has_frames.label("has_frames"), Run.already_clipped)
-    statement = select(*kinds, func.count().label("runs")).select_from(Run).join(Project)
-    statement = statement.outerjoin(_worst, _worst.c.run_id == Run.run_id).where(*_scope(asked)).group_by(*kinds)
+    statement = _standing_of(select(*kinds, func.count().label("runs"))).where(*_scope(asked)).group_by(*kinds)
     totals: Counter[Health] = Counter(dict.fromkeys(HEALTHS, 0))
     for kind in session.execute(statement):
         totals[health_of(kind.urgency, bool(kind.has_frames), kind.already_clipped)] += kind.runs
     return dict(totals)
 
 
+def count_alike(session: Session, asked: Filter, moment: Moment, names: Iterable[Facet]) -> Sequence[Any]:
+    """How many of the runs asked for agree in what is named, and when one of them was heard of last: a row for each
+    kind of run.
+    """
+    columns = [column for name in names for column in _columns_of(name, moment)]
+    each = _standing_of(select(*columns, Run.last_seen_at)).where(*_scope(asked), *_standing(asked, moment)).subquery()
+    kinds = [each.c[column.name] for column in columns]  # by name: what they are made of holds bound values
+    counted = select(*kinds, func.count().label("runs"), func.max(each.c.last_seen_at).label("last_seen_at"))
+    return session.execute(counted.group_by(*kinds)).all()
+
+
+def _columns_of(name: Facet, moment: Moment) -> tuple[Label[Any], ...]:
+    """What decides what a run is called in one respect; ``facets`` puts the word together."""
+    if name == "state":
+        return Run.state.label("state"), _silent(moment).label("silent"), _overdue(moment).label("overdue")
+    if name == "health":
+        clipped = Run.already_clipped.label("already_clipped")
+        return _urgency.label("urgency"), _has_frames.label("has_frames"), clipped
+    names = {"project": Project.name, "owner": Run.owner, "group": Run.group_name, "tag": _tags}
+    return (names[name].label(name),)
+
+
 def fallen_silent(session: Session, since: datetime, until: datetime) -> Sequence[UUID]:
     """The runs that should be alive and were last seen in ``since`` to before ``until``."""
-    alive = Run.state.in_([declared for declared in DECLARED_STATES if state_of(declared, True) != declared])
+    alive = Run.state.in_([declared for declared in DECLARED_STATES if state_of(declared, True, False) != declared])
     return session.scalars(select(Run.run_id).where(alive, Run.last_seen_at >= since, Run.last_seen_at < until)).all()
 
 
-def _summaries() -> Select[Run, str, Any]:
-    """Runs with their project's name and how urgent they are."""
-    statement = select(Run, Project.name.label("project"), _urgency.label("urgency")).join(Project)
-    return statement.outerjoin(_worst, _worst.c.run_id == Run.run_id)
+def _standing_of(statement: Select[Unpack[_Columns]]) -> Select[Unpack[_Columns]]:
+    """Columns of runs, beside their project and how urgent they are."""
+    joined = statement.select_from(Run).join(Project, Project.project_id == Run.project_id)
+    return joined.outerjoin(_worst, _worst.c.run_id == Run.run_id)
 
 
 def _scope(asked: Filter) -> list[ColumnElement[bool]]:
@@ -94,10 +143,20 @@ def _scope(asked: Filter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Run.state != DELETED]
     if asked.project is not None:
         conditions.append(Project.name == asked.project)
+    for column, word in ((Run.owner, asked.owner), (Run.group_name, asked.group)):
+        if word is not None:
+            conditions.append(func.coalesce(column, NONE) == word)
+    if asked.tag is not None:
+        conditions.append(_tags == "[]" if asked.tag == NONE else _has_tag(asked.tag))
     if asked.text:
-        searched = (Run.name, Run.owner, Run.group_name, Project.name, cast(Run.tags, String))
+        searched = (Run.name, Run.owner, Run.group_name, Project.name, _tags)
         conditions.append(or_(*(column.icontains(asked.text, autoescape=True) for column in searched)))
     return conditions
+
+
+def _has_tag(tag: str) -> ColumnElement[bool]:
+    """Whether the tag stands in the list as it is stored, between quotes; SQLite's LIKE would not mind its case."""
+    return func.replace(_tags, json.dumps(tag), "") != _tags
 
 
 def _standing(asked: Filter, moment: Moment) -> list[ColumnElement[bool]]:
@@ -105,11 +164,10 @@ def _standing(asked: Filter, moment: Moment) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     truth = (False, True)
     if asked.state is not None:
-        silent = Run.last_seen_at < moment.silent_before
         ways = [
-            and_(Run.state == declared, _is(silent, quiet))
-            for declared, quiet in product(DECLARED_STATES, truth)
-            if state_of(declared, quiet) == asked.state
+            and_(Run.state == declared, _is(_silent(moment), quiet), _is(_overdue(moment), late))
+            for declared, quiet, late in product(DECLARED_STATES, truth, truth)
+            if state_of(declared, quiet, late) == asked.state
         ]
         conditions.append(or_(false(), *ways))
     if asked.health is not None:
@@ -120,6 +178,14 @@ def _standing(asked: Filter, moment: Moment) -> list[ColumnElement[bool]]:
         ]
         conditions.append(or_(false(), *ways))
     return conditions
+
+
+def _silent(moment: Moment) -> ColumnElement[bool]:
+    return Run.last_seen_at < moment.silent_before
+
+
+def _overdue(moment: Moment) -> ColumnElement[bool]:
+    return and_(Run.overdue_at.is_not(None), Run.overdue_at < moment.due_before)
 
 
 def _is(condition: ColumnElement[bool] | InstrumentedAttribute[bool], wanted: bool) -> ColumnElement[bool]:

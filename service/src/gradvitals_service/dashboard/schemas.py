@@ -1,6 +1,7 @@
 """The JSON of the overview and of the live stream."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -23,10 +24,51 @@ class DashboardRead(BaseModel):
     """One page of runs, the urgent ones first, and the newest events."""
 
     now: datetime = Field(description="the service's clock")
-    totals: HealthTotals = Field(description="of all runs of the project and text asked for, whatever their state")
+    viewer: str = Field(description="who asks; as `owner` it chooses the caller's own runs")
+    totals: HealthTotals = Field(description="of the runs asked for, in whatever state and health")
     runs: list[RunSummary]
     next_cursor: str | None = Field(description="give it back as `cursor` for the next page")
     events: list[EventRead] = Field(description="the newest 50")
+
+
+class Choice(BaseModel):
+    """One word that a filter can ask for."""
+
+    value: str = Field(description='"" for runs that have none')
+    runs: int
+
+
+class FacetsRead(BaseModel):
+    """What each filter can ask for, the most frequent first, at most 200 each.
+
+    The runs counted are those that the other filters leave: another choice would show so many.
+    """
+
+    viewer: str
+    project: list[Choice]
+    owner: list[Choice]
+    group: list[Choice]
+    tag: list[Choice]
+    state: list[Choice]
+    health: list[Choice]
+
+
+class GroupRead(BaseModel):
+    """The runs that share a project, a tag, a group or an owner."""
+
+    value: str = Field(description='"" for runs that have none')
+    runs: int
+    totals: HealthTotals
+    last_seen_at: datetime
+
+
+class GroupsRead(BaseModel):
+    """Groups of the runs asked for: those that need a person first, then those heard of last."""
+
+    now: datetime
+    by: Literal["project", "tag", "group", "owner"]
+    groups: list[GroupRead] = Field(description="at most 200")
+    left_out: int = Field(description="how many more groups there are")
 
 
 class LiveFrames(BaseModel):

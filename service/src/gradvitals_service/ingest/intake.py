@@ -3,6 +3,7 @@
 Everything here happens under the lock of the run's row, or not at all.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 import numpy as np
@@ -22,8 +23,10 @@ from gradvitals_service.ingest.schemas import FramesIn
 from gradvitals_service.ingest.transaction import Transaction
 from gradvitals_service.ingest.wire import Chunk
 from gradvitals_service.runs.models import Attempt
+from gradvitals_service.runs.pace import Pace
 from gradvitals_service.runs.queries import declare_layout, declare_run, has_run, lock_run, settle
 from gradvitals_service.runs.schemas import FINAL_STATES, LayerDeclaration, RunDeclaration
+from gradvitals_service.runs.standing import patience
 from gradvitals_service.series import flags
 from gradvitals_service.series.codec import ChunkColumns, encode_columns
 from gradvitals_service.series.sparkline import Sparkline
@@ -56,7 +59,7 @@ def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: En
     if len(frames):
         if place.rank == 0:
             watch = _watch(transaction, key, run, head, chunk.layout_id)
-            figures = _figures(run, place, chunk.monitor, frames)
+            figures = _figures(run, place, chunk.monitor, frames, transaction.now)
         _store(transaction, key, chunk.layout_id, block, None if accepted.skip else encoded)
     ledger.see_run(run_id, figures, transaction.now)  # before the judgement, whose alerts quote it
     if watch is not None:
@@ -228,13 +231,14 @@ def _advance(
     transaction.ledger.advance(key, head, snapshot)
 
 
-def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns) -> Figures | None:
+def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns, now: datetime) -> Figures | None:
     """The figures to keep beside the run: those of rank 0's newest attempt, of the monitor that reported first."""
     started_at = place.started_at.timestamp()
     sparkline = Sparkline.from_bytes(run.sparkline, monitor)
     if sparkline.monitor != monitor or started_at < sparkline.started_at:
         return None
     columns = frames.columns
+    _keep_pace(run, started_at, frames, now, first=sparkline.last_step < 0)
     sparkline.started_at = started_at
     sparkline.observe(monitor, columns["step"], columns["global_norm"])
     run.sparkline = sparkline.to_bytes()
@@ -248,7 +252,21 @@ def _figures(run: RunHead, place: Place, monitor: str, frames: ChunkColumns) -> 
         judged=int(np.isfinite(columns["clip_coefficient"]).sum()),
         clipped=int((columns["clip_coefficient"] < 1).sum()),
         sparkline=run.sparkline,
+        pace=run.pace or b"",
+        waiting_since=now,
+        longest_gap_seconds=run.longest_gap_seconds,
+        overdue_at=now + patience(run.longest_gap_seconds),
     )
+
+
+def _keep_pace(run: RunHead, started_at: float, frames: ChunkColumns, now: datetime, first: bool) -> None:
+    """How fast the run steps, and how long it was waited for; the wait for its very first step sets no example."""
+    pace = Pace.from_bytes(run.pace)
+    pace.observe(started_at, frames.columns["time"], frames.columns["step"])
+    run.pace = pace.to_bytes()
+    if run.waiting_since is not None and not first:
+        run.longest_gap_seconds = max(run.longest_gap_seconds, (now - run.waiting_since).total_seconds())
+    run.waiting_since = now
 
 
 def _publish(transaction: Transaction, key: StreamKey, rank: int, frames: ChunkColumns) -> None:

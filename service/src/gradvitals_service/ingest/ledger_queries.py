@@ -40,7 +40,14 @@ Cells = tuple[Any, ...]
 
 _INSERT_STREAM, _INSERT_CHUNK = insert(_STREAMS), insert(_CHUNKS)
 _OF_PROJECT = _RUNS.join(_PROJECTS, _PROJECTS.c.project_id == _RUNS.c.project_id)
-_RUN_HEAD = (_RUNS.c.event_revision, _RUNS.c.sparkline, _PROJECTS.c.detection_revision)
+_RUN_HEAD = (
+    _RUNS.c.event_revision,
+    _RUNS.c.sparkline,
+    _RUNS.c.pace,
+    _RUNS.c.waiting_since,
+    _RUNS.c.longest_gap_seconds,
+    _PROJECTS.c.detection_revision,
+)
 _LOCK_RUN = (
     select(*_RUN_HEAD)
     .select_from(_OF_PROJECT)
@@ -58,6 +65,10 @@ _COUNT_RUN_UP = _UPDATE_RUN.values(
     judged_frames=_RUNS.c.judged_frames + bindparam("judged"),
     clipped_frames=_RUNS.c.clipped_frames + bindparam("clipped"),
     sparkline=bindparam("sparkline"),
+    pace=bindparam("pace"),
+    waiting_since=bindparam("waiting_since"),
+    longest_gap_seconds=bindparam("longest_gap_seconds"),
+    overdue_at=bindparam("overdue_at"),
 )
 _SEE_RUN = _UPDATE_RUN.values(last_seen_at=bindparam("last_seen_at"))
 _READ_PLACE = (
@@ -120,6 +131,9 @@ class RunHead:
 
     event_revision: int
     sparkline: bytes | None
+    pace: bytes | None
+    waiting_since: datetime | None
+    longest_gap_seconds: float
     detection_revision: int
 
 
@@ -147,6 +161,10 @@ class Figures:
     judged: int
     clipped: int
     sparkline: bytes
+    pace: bytes
+    waiting_since: datetime
+    longest_gap_seconds: float
+    overdue_at: datetime
 
     def followed_by(self, newer: "Figures") -> "Figures":
         """These and newer ones as if they had come together."""

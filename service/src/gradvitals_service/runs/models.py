@@ -7,7 +7,7 @@ can be distributed by run as it stands.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gradvitals_service.database import Base, JSONObject, JSONStrings, NonFiniteFloat, RunKey, UUIDKey
@@ -31,7 +31,7 @@ class Run(Base):
     versions: Mapped[JSONObject] = mapped_column(deferred=True, deferred_group="declared")
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(String(16))  # as declared; "unreachable" is worked out when read
+    state: Mapped[str] = mapped_column(String(16))  # as declared; "unreachable" and "hung" are worked out when read
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     global_norm: Mapped[NonFiniteFloat | None]  # newest, of rank 0; kept also when NaN or infinite
     loss: Mapped[NonFiniteFloat | None]
@@ -40,6 +40,10 @@ class Run(Base):
     max_norm: Mapped[NonFiniteFloat | None]
     already_clipped: Mapped[bool]  # somebody clips before us, so that the norms say nothing about health
     sparkline: Mapped[bytes | None] = mapped_column(LargeBinary)  # see series/sparkline.py
+    pace: Mapped[bytes | None] = mapped_column(LargeBinary)  # see pace.py
+    waiting_since: Mapped[datetime | None]  # for its next step: when its newest one arrived, or could have come at last
+    longest_gap_seconds: Mapped[float] = mapped_column(Double, server_default="0")  # that was waited, and it went on
+    overdue_at: Mapped[datetime | None]  # when it counts as hung, unless a step comes
     event_revision: Mapped[int]  # counts every change of an event of this run
 
 

@@ -3,12 +3,13 @@
 Whoever writes about a run holds its row's lock (``lock_run``), which is the only lock there is.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from gradvitals_service.database import insert_if_absent
@@ -19,8 +20,10 @@ from gradvitals_service.projects.models import Project
 from gradvitals_service.runs.layouts import pack_layers
 from gradvitals_service.runs.models import Attempt, Layout, Run
 from gradvitals_service.runs.schemas import FINAL_STATES, AttemptDeclaration, LayerDeclaration, RunDeclaration
+from gradvitals_service.runs.standing import PATIENCE_BEFORE_FIRST_STEP, UNREACHABLE_AFTER, patience
 
 MOST_EVENTS_AN_ANSWER = 20
+MOST_RECENT_EVENTS = 8
 DELETED = "deleted"  # the state of a run that nobody sees any more while what it has stored is being removed
 
 
@@ -91,6 +94,10 @@ def declare_attempt(
     if attempt is None:
         attempt = Attempt(run_id=run_id, attempt_id=attempt_id, state="running")
         session.add(attempt)
+        if new.rank == 0:
+            _wait_for_step(run, now, PATIENCE_BEFORE_FIRST_STEP)
+    elif now - run.last_seen_at > UNREACHABLE_AFTER:  # what it did meanwhile may be on its way
+        _wait_for_step(run, now, patience(run.longest_gap_seconds))
     attempt.rank, attempt.world_size, attempt.launch = new.rank, new.world_size, new.launch
     attempt.host, attempt.pid, attempt.interactive = new.host, new.pid, new.interactive
     attempt.started_at = datetime.fromtimestamp(new.started_at, UTC)
@@ -100,9 +107,19 @@ def declare_attempt(
     attempt.declared_state = new.state
     attempt.heartbeat_at = now
     run.last_seen_at = now
+    was_paused = run.state == "paused"
     session.flush()
     settle(session, run, attempt)
+    if was_paused and run.state == "running":
+        _wait_for_step(run, now, patience(run.longest_gap_seconds))
+        session.flush()
     return run, attempt
+
+
+def _wait_for_step(run: Run, now: datetime, most: timedelta) -> None:
+    """From now on a step can come again, and is waited for so long."""
+    run.waiting_since = now
+    run.overdue_at = now + most if run.overdue_at is None else max(run.overdue_at, now + most)
 
 
 def settle(session: Session, run: Run, attempt: Attempt) -> None:
@@ -148,6 +165,18 @@ def open_events_of(session: Session, run_id: UUID) -> Sequence[Event]:
     """The run's events that go on, newest first."""
     statement = select(Event).where(Event.run_id == run_id, Event.status == "open")
     return session.scalars(statement.order_by(Event.opened_at.desc(), Event.event_id)).all()
+
+
+def recent_events(session: Session, run_ids: Collection[UUID]) -> dict[UUID, list[Row[Any]]]:
+    """The newest few events of each of several runs in one statement, newest first, without what is said of them."""
+    order = (Event.opened_at.desc(), Event.event_id)
+    place = func.row_number().over(partition_by=Event.run_id, order_by=order).label("place")
+    marks = (Event.event_id, Event.kind, Event.severity, Event.status, Event.start_step, Event.end_step)
+    ranked = select(Event.run_id, *marks, Event.opened_at, place).where(Event.run_id.in_(run_ids)).subquery()
+    found: dict[UUID, list[Row[Any]]] = {run_id: [] for run_id in run_ids}
+    for row in session.execute(select(ranked).where(ranked.c.place <= MOST_RECENT_EVENTS).order_by(ranked.c.place)):
+        found[row.run_id].append(row)
+    return found
 
 
 def is_deleted(session: Session, run_id: UUID) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gradvitals_service.health.schemas import CheckpointPlace, EventRead
 from gradvitals_service.wirejson import WireNumber
@@ -125,6 +125,20 @@ class SparklineRead(BaseModel):
     non_finite: list[int]
 
 
+class EventMark(BaseModel):
+    """An event as far as a small picture of its run shows it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    event_id: UUID
+    kind: str
+    severity: Literal["info", "warning", "critical"]
+    status: Literal["open", "resolved"]
+    start_step: int
+    end_step: int | None
+    opened_at: datetime
+
+
 class RunLive(BaseModel):
     """One run's newest figures, as open pages are told them."""
 
@@ -134,16 +148,27 @@ class RunLive(BaseModel):
     owner: str | None
     group: str | None
     tags: list[str]
-    state: Literal["running", "paused", "finished", "failed", "unreachable"]
+    state: Literal["running", "paused", "finished", "failed", "unreachable", "hung"] = Field(
+        description="unreachable: no heartbeat for 30 s; hung: a heartbeat and no step for longer than 15 min and than "
+        "three times the longest wait for a step that came after all, or for 60 min since its newest attempt began"
+    )
     health: Literal["healthy", "warning", "critical", "not_measurable", "unknown"]
     created_at: datetime
     last_seen_at: datetime
     last_step: int | None
+    step_rate: float | None = Field(
+        description="steps a second over the newest minute of frames, by the frames' own times; null while it does not "
+        "step: when it is not running, or its newest step came longer ago than a minute and than three usual steps take"
+    )
+    waiting_since: datetime | None = Field(
+        description="for its next step: when the newest one arrived, or when its attempt or a pause before it ended"
+    )
     global_norm: WireNumber | None
     loss: WireNumber | None
     clip_rate: float | None
     max_norm: WireNumber | None
     open_events: list[EventRead]
+    recent_events: list[EventMark] = Field(description="its newest 8, open or not, newest first")
 
 
 class RunSummary(RunLive):

@@ -1,8 +1,11 @@
 """Tell how a run is: its summary for the overview, and everything that is known about it."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from gradvitals_service.checkpoints.queries import read_resume
@@ -10,8 +13,10 @@ from gradvitals_service.health.models import Event
 from gradvitals_service.health.schemas import CheckpointPlace, EventRead
 from gradvitals_service.runs import queries
 from gradvitals_service.runs.models import Attempt, Run
+from gradvitals_service.runs.pace import Pace
 from gradvitals_service.runs.schemas import (
     AttemptRead,
+    EventMark,
     MonitorRead,
     ResumeRead,
     RunRead,
@@ -21,9 +26,15 @@ from gradvitals_service.runs.schemas import (
 from gradvitals_service.runs.standing import CALM, URGENCIES, Moment, health_of, state_of
 from gradvitals_service.series.sparkline import Sparkline
 
+SECONDS_WITHOUT_STEP = 60.0
+STEPS_MISSED = 3  # a run that takes minutes a step still steps between them
 
-def summarise(run: Run, project: str, open_events: Sequence[Event], moment: Moment) -> RunSummary:
+
+def summarise(
+    run: Run, project: str, open_events: Sequence[Event], recent_events: Sequence[Row[Any]], moment: Moment
+) -> RunSummary:
     """One run as the overview shows it."""
+    state = state_of(run.state, run.last_seen_at < moment.silent_before, is_overdue(run, moment))
     urgency = max((URGENCIES[event.severity] for event in open_events), default=CALM)
     return RunSummary.model_validate(
         {
@@ -33,26 +44,45 @@ def summarise(run: Run, project: str, open_events: Sequence[Event], moment: Mome
             "owner": run.owner,
             "group": run.group_name,
             "tags": run.tags,
-            "state": state_of(run.state, run.last_seen_at < moment.silent_before),
+            "state": state,
             "health": health_of(urgency, run.last_step is not None, run.already_clipped),
             "created_at": run.created_at,
             "last_seen_at": run.last_seen_at,
             "last_step": run.last_step,
+            "step_rate": _step_rate(run, moment.now) if state == "running" else None,
+            "waiting_since": run.waiting_since,
             "global_norm": run.global_norm,
             "loss": run.loss,
             "clip_rate": run.clipped_frames / run.judged_frames if run.judged_frames else None,
             "max_norm": run.max_norm,
             "sparkline": SparklineRead(**Sparkline.from_bytes(run.sparkline).columns()),
             "open_events": [EventRead.model_validate(event) for event in open_events],
+            "recent_events": [EventMark.model_validate(event) for event in recent_events],
         }
     )
+
+
+def is_overdue(run: Run, moment: Moment) -> bool:
+    """Whether the run's next step has been waited for longer than it ever took."""
+    return run.overdue_at is not None and run.overdue_at < moment.due_before
+
+
+def _step_rate(run: Run, now: datetime) -> float | None:
+    """How fast the run steps now, which one that has not stepped for a while does not."""
+    rate = Pace.from_bytes(run.pace).step_rate
+    if rate is None or rate <= 0 or run.waiting_since is None:
+        return None
+    waited = (now - run.waiting_since).total_seconds()
+    return rate if waited <= max(SECONDS_WITHOUT_STEP, STEPS_MISSED / rate) else None
 
 
 def read_run_detail(session: Session, run_id: UUID, moment: Moment) -> RunRead:
     """Everything about one run but its frames."""
     run = queries.get_run(session, run_id)
     open_events = queries.open_events_of(session, run_id)
-    summary = summarise(run, queries.project_name(session, run.project_id), open_events, moment)
+    recent_events = queries.recent_events(session, [run_id])[run_id]
+    project = queries.project_name(session, run.project_id)
+    summary = summarise(run, project, open_events, recent_events, moment)
     frames, lost = queries.count_frames(session, run_id)
     return RunRead(
         **dict(summary),

@@ -69,11 +69,11 @@ class Sparkline(msgspec.Struct, array_like=True):
             return cls(monitor)
 
     def columns(self) -> dict[str, list[Any]]:
-        """The buckets as the overview tells them."""
+        """The buckets as the overview tells them, to four digits: more than a picture of 34 pixels shows."""
         return {
             "step": [bucket.step for bucket in self.buckets],
-            "min": [bucket.minimum for bucket in self.buckets],
-            "max": [bucket.maximum for bucket in self.buckets],
+            "min": [_four_digits(bucket.minimum) for bucket in self.buckets],
+            "max": [_four_digits(bucket.maximum) for bucket in self.buckets],
             "non_finite": [bucket.non_finite for bucket in self.buckets],
         }
 
@@ -108,6 +108,10 @@ def _merge_pairs(buckets: Sequence[Bucket]) -> list[Bucket]:
     for bucket, later in zip(merged, buckets[1::2], strict=False):
         bucket.take(later)
     return merged
+
+
+def _four_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
 
 
 def _least(one: float | None, other: float | None) -> float | None:

@@ -12,9 +12,50 @@ export interface paths {
          * Read Dashboard
          * @description One page of runs, open critical events first, then warnings, then those seen last.
          *
-         *     `q` is looked for in names of runs, owners, groups, projects and in tags.
+         *     `q` is looked for in names of runs, owners, groups, projects and in tags. `project`, `owner`, `group` and `tag` are
+         *     taken as they are; the last three, where they are empty, choose the runs that have none.
          */
         get: operations["read_dashboard_api_v1_dashboard_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboard/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Facets
+         * @description What can be filtered by, and how many runs each choice would show beside the other filters.
+         */
+        get: operations["read_facets_api_v1_dashboard_facets_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboard/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Groups
+         * @description The runs asked for in groups, with how many of each are in which condition; each opens as a filtered page.
+         */
+        get: operations["read_groups_api_v1_dashboard_groups_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -615,6 +656,19 @@ export interface components {
             newest_clean: components["schemas"]["CheckpointPlace"] | null;
         };
         /**
+         * Choice
+         * @description One word that a filter can ask for.
+         */
+        Choice: {
+            /** Runs */
+            runs: number;
+            /**
+             * Value
+             * @description "" for runs that have none
+             */
+            value: string;
+        };
+        /**
          * DashboardRead
          * @description One page of runs, the urgent ones first, and the newest events.
          */
@@ -637,8 +691,13 @@ export interface components {
             now: string;
             /** Runs */
             runs: components["schemas"]["RunSummary"][];
-            /** @description of all runs of the project and text asked for, whatever their state */
+            /** @description of the runs asked for, in whatever state and health */
             totals: components["schemas"]["HealthTotals"];
+            /**
+             * Viewer
+             * @description who asks; as `owner` it chooses the caller's own runs
+             */
+            viewer: string;
         };
         /**
          * DetectionRead
@@ -688,6 +747,38 @@ export interface components {
         EventList: {
             /** Events */
             events: components["schemas"]["EventRead"][];
+        };
+        /**
+         * EventMark
+         * @description An event as far as a small picture of its run shows it.
+         */
+        EventMark: {
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /** Kind */
+            kind: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
         };
         /**
          * EventRead
@@ -885,6 +976,28 @@ export interface components {
             start_row: number;
         };
         /**
+         * FacetsRead
+         * @description What each filter can ask for, the most frequent first, at most 200 each.
+         *
+         *     The runs counted are those that the other filters leave: another choice would show so many.
+         */
+        FacetsRead: {
+            /** Group */
+            group: components["schemas"]["Choice"][];
+            /** Health */
+            health: components["schemas"]["Choice"][];
+            /** Owner */
+            owner: components["schemas"]["Choice"][];
+            /** Project */
+            project: components["schemas"]["Choice"][];
+            /** State */
+            state: components["schemas"]["Choice"][];
+            /** Tag */
+            tag: components["schemas"]["Choice"][];
+            /** Viewer */
+            viewer: string;
+        };
+        /**
          * FramesTaken
          * @description Committed to disk: the stream's count, and the count of changes of the run's events.
          */
@@ -910,6 +1023,51 @@ export interface components {
              * @description what the client said; `damaged`: the disk has spoiled it; `retention`: too old
              */
             reason: string;
+        };
+        /**
+         * GroupRead
+         * @description The runs that share a project, a tag, a group or an owner.
+         */
+        GroupRead: {
+            /**
+             * Last Seen At
+             * Format: date-time
+             */
+            last_seen_at: string;
+            /** Runs */
+            runs: number;
+            totals: components["schemas"]["HealthTotals"];
+            /**
+             * Value
+             * @description "" for runs that have none
+             */
+            value: string;
+        };
+        /**
+         * GroupsRead
+         * @description Groups of the runs asked for: those that need a person first, then those heard of last.
+         */
+        GroupsRead: {
+            /**
+             * By
+             * @enum {string}
+             */
+            by: "project" | "tag" | "group" | "owner";
+            /**
+             * Groups
+             * @description at most 200
+             */
+            groups: components["schemas"]["GroupRead"][];
+            /**
+             * Left Out
+             * @description how many more groups there are
+             */
+            left_out: number;
+            /**
+             * Now
+             * Format: date-time
+             */
+            now: string;
         };
         /**
          * HealthTotals
@@ -1405,17 +1563,33 @@ export interface components {
             /** Project */
             project: string;
             /**
+             * Recent Events
+             * @description its newest 8, open or not, newest first
+             */
+            recent_events: components["schemas"]["EventMark"][];
+            /**
              * Run Id
              * Format: uuid
              */
             run_id: string;
             /**
              * State
+             * @description unreachable: no heartbeat for 30 s; hung: a heartbeat and no step for longer than 15 min and than three times the longest wait for a step that came after all, or for 60 min since its newest attempt began
              * @enum {string}
              */
-            state: "running" | "paused" | "finished" | "failed" | "unreachable";
+            state: "running" | "paused" | "finished" | "failed" | "unreachable" | "hung";
+            /**
+             * Step Rate
+             * @description steps a second over the newest minute of frames, by the frames' own times; null while it does not step: when it is not running, or its newest step came longer ago than a minute and than three usual steps take
+             */
+            step_rate: number | null;
             /** Tags */
             tags: string[];
+            /**
+             * Waiting Since
+             * @description for its next step: when the newest one arrived, or when its attempt or a pause before it ended
+             */
+            waiting_since: string | null;
         };
         /**
          * RunRead
@@ -1475,6 +1649,11 @@ export interface components {
             owner: string | null;
             /** Project */
             project: string;
+            /**
+             * Recent Events
+             * @description its newest 8, open or not, newest first
+             */
+            recent_events: components["schemas"]["EventMark"][];
             /** @description null: the run has told of no checkpoint */
             resume_from: components["schemas"]["ResumeRead"] | null;
             /**
@@ -1485,15 +1664,26 @@ export interface components {
             sparkline: components["schemas"]["SparklineRead"];
             /**
              * State
+             * @description unreachable: no heartbeat for 30 s; hung: a heartbeat and no step for longer than 15 min and than three times the longest wait for a step that came after all, or for 60 min since its newest attempt began
              * @enum {string}
              */
-            state: "running" | "paused" | "finished" | "failed" | "unreachable";
+            state: "running" | "paused" | "finished" | "failed" | "unreachable" | "hung";
+            /**
+             * Step Rate
+             * @description steps a second over the newest minute of frames, by the frames' own times; null while it does not step: when it is not running, or its newest step came longer ago than a minute and than three usual steps take
+             */
+            step_rate: number | null;
             /** Tags */
             tags: string[];
             /** Versions */
             versions: {
                 [key: string]: unknown;
             };
+            /**
+             * Waiting Since
+             * @description for its next step: when the newest one arrived, or when its attempt or a pause before it ended
+             */
+            waiting_since: string | null;
         };
         /**
          * RunSummary
@@ -1536,6 +1726,11 @@ export interface components {
             /** Project */
             project: string;
             /**
+             * Recent Events
+             * @description its newest 8, open or not, newest first
+             */
+            recent_events: components["schemas"]["EventMark"][];
+            /**
              * Run Id
              * Format: uuid
              */
@@ -1543,11 +1738,22 @@ export interface components {
             sparkline: components["schemas"]["SparklineRead"];
             /**
              * State
+             * @description unreachable: no heartbeat for 30 s; hung: a heartbeat and no step for longer than 15 min and than three times the longest wait for a step that came after all, or for 60 min since its newest attempt began
              * @enum {string}
              */
-            state: "running" | "paused" | "finished" | "failed" | "unreachable";
+            state: "running" | "paused" | "finished" | "failed" | "unreachable" | "hung";
+            /**
+             * Step Rate
+             * @description steps a second over the newest minute of frames, by the frames' own times; null while it does not step: when it is not running, or its newest step came longer ago than a minute and than three usual steps take
+             */
+            step_rate: number | null;
             /** Tags */
             tags: string[];
+            /**
+             * Waiting Since
+             * @description for its next step: when the newest one arrived, or when its attempt or a pause before it ended
+             */
+            waiting_since: string | null;
         };
         /**
          * SeriesRead
@@ -1715,14 +1921,17 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before */
                 cursor?: string | null;
+                group?: string | null;
                 /** @description only runs of this health */
                 health?: ("healthy" | "warning" | "critical" | "not_measurable" | "unknown") | null;
                 /** @description runs a page */
                 limit?: number;
+                owner?: string | null;
                 project?: string | null;
                 q?: string | null;
                 /** @description only runs in this state */
-                state?: ("running" | "paused" | "finished" | "failed" | "unreachable") | null;
+                state?: ("running" | "paused" | "finished" | "failed" | "unreachable" | "hung") | null;
+                tag?: string | null;
             };
             header?: never;
             path?: never;
@@ -1737,6 +1946,86 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DashboardRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_facets_api_v1_dashboard_facets_get: {
+        parameters: {
+            query?: {
+                group?: string | null;
+                /** @description only runs of this health */
+                health?: ("healthy" | "warning" | "critical" | "not_measurable" | "unknown") | null;
+                owner?: string | null;
+                project?: string | null;
+                q?: string | null;
+                /** @description only runs in this state */
+                state?: ("running" | "paused" | "finished" | "failed" | "unreachable" | "hung") | null;
+                tag?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FacetsRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_groups_api_v1_dashboard_groups_get: {
+        parameters: {
+            query: {
+                /** @description what the runs of a group share */
+                by: "project" | "tag" | "group" | "owner";
+                group?: string | null;
+                /** @description only runs of this health */
+                health?: ("healthy" | "warning" | "critical" | "not_measurable" | "unknown") | null;
+                owner?: string | null;
+                project?: string | null;
+                q?: string | null;
+                /** @description only runs in this state */
+                state?: ("running" | "paused" | "finished" | "failed" | "unreachable" | "hung") | null;
+                tag?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupsRead"];
                 };
             };
             /** @description a refusal, in one shape for all */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Api, ApiError } from "./api";
+import { EVERYTHING } from "./choice";
 
 const answering = (status: number, body: string) => {
   const asked: string[] = [];
@@ -15,9 +16,9 @@ const failureOf = async (request: Promise<unknown>): Promise<[string, string]> =
 describe("the reading API", () => {
   test("asks for what is wanted and leaves out what is not", async () => {
     const { api, asked } = answering(200, "{}");
-    await api.dashboard({ q: "a&b", health: "critical" });
+    await api.dashboard({ ...EVERYTHING, q: "a&b", owner: "", by: "tag" }, { limit: 40 });
     await api.series("r", { metrics: ["loss", "lr"], from: 0, to: 10 });
-    expect(asked).toEqual(["/api/v1/dashboard?q=a%26b&health=critical", "/api/v1/runs/r/series?metrics=loss%2Clr&points=1000&from_step=0&to_step=10"]);
+    expect(asked).toEqual(["/api/v1/dashboard?q=a%26b&owner=&limit=40", "/api/v1/runs/r/series?metrics=loss%2Clr&points=1000&from_step=0&to_step=10"]);
   });
 
   test("a refusal carries the service's own sentence", async () => {

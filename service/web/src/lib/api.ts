@@ -1,5 +1,6 @@
 /** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
-import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
+import { filterQuery, type Choice } from "./choice";
+import type { Dashboard, Event, EventList, Facets, Grouping, Groups, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -29,8 +30,16 @@ export class Api {
     this.#fetch = fetcher;
   }
 
-  dashboard(query: { q?: string; health?: Health | null; cursor?: string | null }, signal?: AbortSignal): Promise<Dashboard> {
-    return this.#get("/dashboard", { q: query.q || null, health: query.health ?? null, cursor: query.cursor ?? null }, signal);
+  dashboard(choice: Choice, page: { limit: number; cursor?: string | null }, signal?: AbortSignal): Promise<Dashboard> {
+    return this.#get("/dashboard", { ...filterQuery(choice), limit: String(page.limit), cursor: page.cursor ?? null }, signal);
+  }
+
+  facets(choice: Choice, signal?: AbortSignal): Promise<Facets> {
+    return this.#get("/dashboard/facets", filterQuery(choice), signal);
+  }
+
+  groups(choice: Choice, by: Grouping, signal?: AbortSignal): Promise<Groups> {
+    return this.#get("/dashboard/groups", { ...filterQuery(choice), by }, signal);
   }
 
   run(id: string, signal?: AbortSignal): Promise<RunDetail> {

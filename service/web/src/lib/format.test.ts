@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatCount, formatDuration, formatNumber, formatShare, formatTick, formatTimes } from "./format";
+import { formatCount, formatDuration, formatNumber, formatRate, formatShare, formatTick, formatTimes } from "./format";
 
 describe("numbers for people", () => {
   test.each([
@@ -23,6 +23,10 @@ describe("numbers for people", () => {
 
   test("how many times its usual: whole numbers, except small ones and huge ones", () => {
     expect([3.42, 812.4, 4.1e9, Infinity].map(formatTimes)).toEqual(["3.4", "812", "4.1e9", "∞"]);
+  });
+
+  test("a rate is told in the unit in which it is more than one", () => {
+    expect([1234.5, 2.04, 0.5, 1 / 300].map(formatRate)).toEqual(["1,235 / s", "2.04 / s", "30 / min", "12 / h"]);
   });
 
   test("steps have separators, ticks stay short", () => {

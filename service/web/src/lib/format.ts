@@ -35,6 +35,12 @@ export function formatTimes(value: number): string {
   return value >= 10 ? group.format(value) : trimZeros(value.toFixed(1));
 }
 
+/** Steps a second, or, of a slow run, a minute or an hour. */
+export function formatRate(perSecond: number): string {
+  const [rate, unit] = perSecond >= 1 ? [perSecond, "s"] : perSecond >= 1 / 60 ? [perSecond * 60, "min"] : [perSecond * 3600, "h"];
+  return `${formatNumber(rate)} / ${unit}`;
+}
+
 /** A tick of an axis: 0.01, 1 and 10,000 are short enough; beyond, a power of ten. */
 export function formatTick(value: number): string {
   if (value === 0) return "0";

@@ -16,6 +16,12 @@ export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];
 export type LayerRow = Schemas["LayerRead"];
 export type Health = RunSummary["health"];
+export type RunState = RunSummary["state"];
+export type EventMark = Schemas["EventMark"];
+export type Facets = Schemas["FacetsRead"];
+export type Groups = Schemas["GroupsRead"];
+export type Group = Schemas["GroupRead"];
+export type Grouping = Groups["by"];
 
 /** A run as the live stream tells it: without its sparkline. */
 export type RunLive = Schemas["RunLive"];

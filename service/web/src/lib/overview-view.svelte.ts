@@ -1,54 +1,81 @@
 /** The overview's runs and events: read from the service, then kept up by live messages. */
 import { ApiError, isAbort, type Api } from "./api";
+import { EVERYTHING, sameFilter, type Choice } from "./choice";
 import { clock } from "./clock.svelte";
 import type { Event, Health, LiveMessage, RunSummary } from "./model";
-import { applyEvent, applyRun, arrange } from "./overview";
+import { applyEvent, applyRun, inPlace, refresh } from "./overview";
 import { router } from "./router.svelte";
 import { throttle } from "./throttle";
 
 const REFRESH_EVERY = 15_000;
+/** Rows keep their places for so long after somebody pointed at them. */
+const STILL_MILLISECONDS = 3_000;
 
 export class OverviewView {
   runs = $state.raw<RunSummary[]>([]);
   events = $state.raw<Event[]>([]);
   totals = $state.raw<Record<Health, number>>({ healthy: 0, warning: 0, critical: 0, not_measurable: 0, unknown: 0 });
+  viewer = $state<string | null>(null);
   loaded = $state(false);
+  /** Whether rows of another filter are shown until those of this one are here. */
+  changing = $state(false);
   error = $state.raw<ApiError | null>(null);
   nextCursor = $state<string | null>(null);
   readonly #api: Api;
-  #query: { q: string; health: Health | null } = { q: "", health: null };
+  readonly #limit: number;
+  #choice: Choice = EVERYTHING;
   #reading = new AbortController();
+  #readAt = "";
+  #more: Promise<boolean> | null = null;
+  #arranged: RunSummary[] = [];
+  #stillUntil = 0;
+  #settling: ReturnType<typeof setTimeout> | undefined;
   readonly #soon = throttle(() => void this.load(), 1_000);
   readonly #sometimes = throttle(() => this.loaded && void this.load(), REFRESH_EVERY);
 
-  constructor(api: Api) {
+  constructor(api: Api, limit = 40) {
     this.#api = api;
+    this.#limit = limit;
   }
 
   /** Read the list from the start; with another filter the old rows go, else they keep their places. */
-  async load(query = this.#query): Promise<void> {
-    const same = query.q === this.#query.q && query.health === this.#query.health;
-    this.#query = query;
+  async load(choice = this.#choice): Promise<void> {
+    const same = this.loaded && !this.changing && sameFilter(choice, this.#choice);
+    this.#choice = choice;
+    this.changing = this.loaded && !same;
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
     await this.#try(async () => {
-      const answer = await this.#api.dashboard(query, signal);
+      const answer = await this.#api.dashboard(choice, { limit: this.#limit }, signal);
       clock.correct(answer.now);
-      this.runs = same && this.loaded ? arrange(answer.runs, this.runs) : answer.runs;
+      this.#readAt = answer.now;
+      const hadMore = same && this.#arranged.length > this.#limit;
+      this.#show(same ? refresh(answer.runs, this.#arranged, answer.next_cursor !== null) : answer.runs, !same);
+      if (!hadMore || answer.next_cursor === null) this.nextCursor = answer.next_cursor;
       this.events = answer.events;
       this.totals = answer.totals;
-      this.nextCursor = answer.next_cursor;
+      this.viewer = answer.viewer;
       this.loaded = true;
+      this.changing = false;
       this.error = null;
     });
   }
 
-  async loadMore(): Promise<void> {
-    await this.#try(async () => {
-      const answer = await this.#api.dashboard({ ...this.#query, cursor: this.nextCursor }, this.#reading.signal);
-      const known = new Set(this.runs.map((run) => run.run_id));
-      this.runs = [...this.runs, ...answer.runs.filter((run) => !known.has(run.run_id))];
+  /** The next page, and whether it came; asked for again while it is read, there is one reading. */
+  loadMore(): Promise<boolean> {
+    this.#more ??= this.#readMore().finally(() => (this.#more = null));
+    return this.#more;
+  }
+
+  async #readMore(): Promise<boolean> {
+    const choice = this.#choice;
+    return this.#try(async () => {
+      const answer = await this.#api.dashboard(choice, { limit: this.#limit, cursor: this.nextCursor }, this.#reading.signal);
+      const known = new Set(this.#arranged.map((run) => run.run_id));
+      const found = answer.runs.filter((run) => !known.has(run.run_id));
+      this.#arranged = [...this.#arranged, ...found];
+      this.runs = [...this.runs, ...found];
       this.nextCursor = answer.next_cursor;
     });
   }
@@ -60,28 +87,51 @@ export class OverviewView {
       return this.#soon();
     }
     if (message.kind !== "run") return;
-    const healthBefore = this.runs.find((run) => run.run_id === message.run.run_id)?.health;
-    const runs = applyRun(this.runs, message.run);
-    if (runs !== null) this.runs = runs;
-    // an unknown run, or one that changed its condition: the totals and the order are the service's to say
-    if (runs === null || healthBefore !== message.run.health) this.#soon();
+    const before = this.#arranged.find((run) => run.run_id === message.run.run_id);
+    const runs = applyRun(this.#arranged, message.run);
+    if (runs !== null) this.#show(runs);
+    // a run that is new, or one that changed its condition: the totals and the order are the service's to say
+    const isNew = runs === null && message.run.created_at > this.#readAt;
+    const isOther = before !== undefined && (before.health !== message.run.health || before.state !== message.run.state);
+    if (isNew || isOther) this.#soon();
     else this.#sometimes();
+  }
+
+  /** Somebody points at the rows, or moves among them by keyboard: they stay where they are for a moment. */
+  holdStill(): void {
+    this.#stillUntil = Date.now() + STILL_MILLISECONDS;
   }
 
   close(): void {
     this.#reading.abort();
     this.#soon.cancel();
     this.#sometimes.cancel();
+    clearTimeout(this.#settling);
   }
 
-  async #try(action: () => Promise<void>): Promise<void> {
+  /** Put the rows on the screen: in their order, or, for as long as they are held still, each where it is. */
+  #show(runs: RunSummary[], anew = false): void {
+    this.#arranged = runs;
+    const wait = this.#stillUntil - Date.now();
+    if (anew || wait <= 0) {
+      this.runs = runs;
+      return;
+    }
+    this.runs = inPlace(runs, this.runs);
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => this.#show(this.#arranged), wait + 1);
+  }
+
+  async #try(action: () => Promise<void>): Promise<boolean> {
     try {
       await action();
+      return true;
     } catch (error) {
-      if (isAbort(error)) return;
+      if (isAbort(error)) return false;
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") router.go("/login", "replace");
-      else if (!this.loaded) this.error = error;
+      else if (!this.loaded || this.changing) this.error = error;
+      return false;
     }
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Event, Health, RunSummary } from "./model";
-import { applyEvent, applyRun, arrange } from "./overview";
+import { applyEvent, applyRun, arrange, inPlace, refresh } from "./overview";
 
 const run = (id: string, health: Health): RunSummary => ({ run_id: id, health, sparkline: { step: [], min: [], max: [], non_finite: [] }, last_step: null, global_norm: null }) as unknown as RunSummary;
 const ids = (runs: RunSummary[] | null) => runs?.map((run) => run.run_id);
@@ -25,6 +25,24 @@ describe("the list of runs", () => {
   });
 
   test("does not invent a run that it has not read", () => expect(applyRun([calm], sick)).toBeNull());
+});
+
+describe("a list of several pages", () => {
+  const seen = (id: string, second: number, health: Health = "healthy") => ({ ...run(id, health), last_seen_at: `2026-11-28T12:00:0${second}Z` });
+  const [a, b, c] = [seen("a", 3), seen("b", 2), seen("c", 1)];
+
+  test("keeps its later pages when the first is read again", () => expect(ids(refresh([a, b], [a, b, c], true))).toEqual(["a", "b", "c"]));
+
+  test("lets go of a run that would have to be on the first page and is not there", () => {
+    expect(ids(refresh([b], [a, b, c], true))).toEqual(["b", "c"]);
+  });
+
+  test("holds what the first page holds where there is no other", () => expect(ids(refresh([a], [a, b, c], false))).toEqual(["a"]));
+
+  test("shows what is new without moving a row while somebody points at one", () => {
+    const sick = { ...b, health: "critical" as const };
+    expect(inPlace([sick, a, c], [a, b]).map((run) => [run.run_id, run.health])).toEqual([["a", "healthy"], ["b", "critical"]]);
+  });
 });
 
 describe("the list of events", () => {

@@ -14,6 +14,20 @@ export function arrange(runs: readonly RunSummary[], before: readonly RunSummary
     .map(({ run }) => run);
 }
 
+/** The list after its first page was read again: what else it held stays, unless it would have to be on that page. */
+export function refresh(first: readonly RunSummary[], known: readonly RunSummary[], more: boolean): RunSummary[] {
+  const last = first.at(-1);
+  const there = new Set(first.map((run) => run.run_id));
+  const rest = more && last !== undefined ? known.filter((run) => !there.has(run.run_id) && !isBefore(run, last)) : [];
+  return arrange([...first, ...rest], known);
+}
+
+/** The same rows with what is new in them, each where it was: for as long as somebody points at one. */
+export function inPlace(runs: readonly RunSummary[], shown: readonly RunSummary[]): RunSummary[] {
+  const newest = new Map(runs.map((run) => [run.run_id, run]));
+  return shown.map((run) => newest.get(run.run_id) ?? run);
+}
+
 /** One run as a live update tells it. Null when the run is not in the list: then it must be asked for. */
 export function applyRun(runs: readonly RunSummary[], update: RunLive): RunSummary[] | null {
   const index = runs.findIndex((run) => run.run_id === update.run_id);
@@ -30,4 +44,10 @@ export function applyEvent(events: readonly Event[], update: Event, limit = 50):
   if (known !== undefined && known.revision >= update.revision) return [...events];
   if (known !== undefined) return events.map((event) => (event === known ? update : event));
   return [update, ...events].slice(0, limit);
+}
+
+/** The service's order: by urgency, then by who was heard of last. */
+function isBefore(run: RunSummary, last: RunSummary): boolean {
+  const more = URGENCY[run.health] - URGENCY[last.health];
+  return more < 0 || (more === 0 && run.last_seen_at > last.last_seen_at);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { EVERYTHING, type Choice } from "./choice";
 import { comparePath, isRunId, overviewPath, parseRoute, runPath, safeLink } from "./routes";
 
 const route = (address: string) => {
@@ -8,8 +9,14 @@ const route = (address: string) => {
 
 describe("addresses", () => {
   test("the overview's filter survives its address", () => {
-    expect(route(overviewPath("a b&c", "critical"))).toEqual({ view: "overview", q: "a b&c", health: "critical" });
-    expect(overviewPath("", null)).toBe("/");
+    const choice: Choice = { q: "a b&c", project: "lm/7", owner: "", group: null, tag: "#1", state: "hung", health: "critical", by: "tag" };
+    expect(route(overviewPath(choice))).toEqual({ view: "overview", choice, all: false });
+    expect(overviewPath(EVERYTHING)).toBe("/");
+  });
+
+  test("everything can be told from what the person saved", () => {
+    expect(route(overviewPath(EVERYTHING, true))).toEqual({ view: "overview", choice: EVERYTHING, all: true });
+    expect(overviewPath({ ...EVERYTHING, owner: "ada" }, true)).toBe("/?owner=ada");
   });
 
   test("a run's zoom and monitor survive its address", () => {
@@ -22,7 +29,7 @@ describe("addresses", () => {
   });
 
   test("nonsense in the query is ignored, nonsense in the path is not found", () => {
-    expect(route("/?health=superb")).toMatchObject({ health: null });
+    expect(route("/?health=superb&state=fine&by=colour")).toMatchObject({ choice: EVERYTHING });
     expect(route("/runs/x?from=-1&to=1e9")).toMatchObject({ from: null, to: null });
     expect(route("/runs/%E0%A4%A")).toMatchObject({ view: "run", id: "%E0%A4%A" });
     expect(route("/admin")).toEqual({ view: "not_found", path: "/admin" });

@@ -1,20 +1,20 @@
 /** Addresses and views, one to one: whatever a view shows can be sent to somebody as its address. */
 
-import type { Health } from "./model";
+import { choiceQuery, parseChoice, type Choice } from "./choice";
 
 export type Route =
-  | { view: "overview"; q: string; health: Health | null }
+  /** ``all``: everything is meant, and not what the person saved. */
+  | { view: "overview"; choice: Choice; all: boolean }
   | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
   | { view: "not_found"; path: string };
 
 export const COMPARE_LIMIT = 12;
-export const HEALTHS: readonly Health[] = ["critical", "warning", "healthy", "not_measurable", "unknown"];
 
 export function parseRoute(path: string, search: string): Route {
   const query = new URLSearchParams(search);
-  if (path === "/") return { view: "overview", q: query.get("q") ?? "", health: parseHealth(query.get("health")) };
+  if (path === "/") return { view: "overview", choice: parseChoice(query), all: query.has("all") };
   if (path === "/compare") return { view: "compare", runs: parseRuns(query.get("runs")) };
   if (path === "/login") return { view: "login" };
   const id = /^\/runs\/([^/]+)\/?$/.exec(path)?.[1];
@@ -28,8 +28,10 @@ export function parseRoute(path: string, search: string): Route {
   };
 }
 
-export function overviewPath(q: string, health: Health | null): string {
-  return withQuery("/", { q: q || null, health });
+/** ``all`` tells everything from what the person saved. */
+export function overviewPath(choice: Choice, all = false): string {
+  const path = withQuery("/", choiceQuery(choice));
+  return all && path === "/" ? "/?all=1" : path;
 }
 
 export function runPath(id: string, range: { from?: number | null; to?: number | null; monitor?: string | null } = {}): string {
@@ -64,10 +66,6 @@ function withQuery(path: string, values: Record<string, string | null>): string 
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) if (value !== null) query.set(name, value);
   return query.size === 0 ? path : `${path}?${query}`;
-}
-
-function parseHealth(text: string | null): Health | null {
-  return HEALTHS.find((health) => health === text) ?? null;
 }
 
 function parseRuns(text: string | null): string[] {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { RunLive } from "./model";
+import type { EventMark, RunLive } from "./model";
 import { extendSparkline, sparkShape } from "./sparkline";
 
 const FLAT = { step: [0, 10, 20], min: [1, 1, 1], max: [1, 100, 1], non_finite: [0, 0, 2] };
@@ -22,6 +22,16 @@ describe("a sparkline", () => {
   test("marks non-finite steps and draws the threshold only where it is in view", () => {
     expect(sparkShape(FLAT, 10, 100, 40)).toMatchObject({ nonFinite: [100], threshold: 20 });
     expect(sparkShape(FLAT, 1e9, 100, 40).threshold).toBeNull();
+  });
+
+  test("marks where events opened, and not what is mere information or was before the steps it shows", () => {
+    const event = (start_step: number, severity: EventMark["severity"], status: EventMark["status"]) => ({ start_step, severity, status }) as EventMark;
+    const events = [event(15, "critical", "open"), event(5, "warning", "resolved"), event(7, "info", "open")];
+    expect(sparkShape(FLAT, null, 100, 40, events).marks).toEqual([
+      { x: 75, severity: "critical", open: true },
+      { x: 25, severity: "warning", open: false },
+    ]);
+    expect(sparkShape({ ...FLAT, step: [6, 10, 20] }, null, 100, 40, events).marks).toHaveLength(1);
   });
 
   test("breaks where nothing was finite", () => {

@@ -1,5 +1,5 @@
 /** A sparkline of the norm as SVG path data: log scale, min to max, so that a one-step spike shows at any size. */
-import type { RunLive, Sparkline } from "./model";
+import type { EventMark, RunLive, Sparkline } from "./model";
 import { logCeiling } from "./ticks";
 import { toFinite } from "./wire";
 
@@ -12,11 +12,13 @@ export interface SparkShape {
   line: string;
   /** Where non-finite steps were, in x. */
   nonFinite: number[];
+  /** Where events opened, in x, with how they stand. */
+  marks: { x: number; severity: EventMark["severity"]; open: boolean }[];
   /** The threshold's height, null when it is off or outside. */
   threshold: number | null;
 }
 
-export function sparkShape(sparkline: Sparkline, maxNorm: number | null, width: number, height: number): SparkShape {
+export function sparkShape(sparkline: Sparkline, maxNorm: number | null, width: number, height: number, events: readonly EventMark[] = []): SparkShape {
   const { step, min, max, non_finite: nonFinite } = sparkline;
   const first = step[0] ?? 0;
   const span = Math.max(1, (step.at(-1) ?? 0) - first);
@@ -27,7 +29,7 @@ export function sparkShape(sparkline: Sparkline, maxNorm: number | null, width: 
   const high = Math.max(low + 1, Math.log10(top) + 0.1);
   const y = (value: number): number => round(Math.max(0, height - ((Math.log10(value) - low) / (high - low)) * height));
 
-  const shape: SparkShape = { area: "", line: "", nonFinite: [], threshold: null };
+  const shape: SparkShape = { area: "", line: "", nonFinite: [], marks: [], threshold: null };
   for (const [from, to] of stretches(max)) {
     const upper: string[] = [];
     const lower: string[] = [];
@@ -42,6 +44,11 @@ export function sparkShape(sparkline: Sparkline, maxNorm: number | null, width: 
     shape.area += `M${upper.join("L")}L${lower.reverse().join("L")}Z`;
   }
   shape.nonFinite = nonFinite.flatMap((count, i) => (count > 0 ? [x(step[i] ?? 0)] : []));
+  if (step.length > 0) {
+    shape.marks = events
+      .filter((event) => event.severity !== "info" && event.start_step >= first)
+      .map((event) => ({ x: Math.min(width, x(event.start_step)), severity: event.severity, open: event.status === "open" }));
+  }
   const limit = maxNorm !== null && maxNorm > 0 ? Math.log10(maxNorm) : null;
   if (limit !== null && limit >= low && limit <= high) shape.threshold = y(10 ** limit);
   return shape;
