@@ -46,7 +46,7 @@ def assert_is(model: type[BaseModel], answer: Any) -> None:
 
 @pytest.fixture
 def run(service: ServiceUnderTest) -> Speaker:
-    """A run with a bit of everything: finite and not, lost frames, an open event that somebody has seen, checkpoints."""
+    """A run with a bit of everything: finite and not, lost frames, an open event that was acknowledged, checkpoints."""
     run = service.declare_run()
     run.heartbeat(monitors={"main": {"made": 5, "norm_type": "Infinity", "max_norm": 1.0}})
     run.send(0, 2)

@@ -3,7 +3,7 @@ import { ApiError, isAbort, type Api } from "./api";
 import type { Event, Evidence } from "./model";
 import { router } from "./router.svelte";
 
-const AGAIN_AFTER = 3_000;
+const AGAIN_AFTER = 10_000;
 
 export class EvidenceView {
   evidence = $state.raw<Evidence | null>(null);

@@ -23,6 +23,8 @@ export class InboxView {
   readonly #isInUse: () => boolean;
   #filter = EVERYTHING;
   #reading = new AbortController();
+  /** More has happened than fits into a page, so that the list would have a hole. */
+  #behind = false;
   readonly #soon = throttle(() => void this.#refresh(), REFRESH_EVERY);
 
   constructor(api: Api, isInUse: () => boolean) {
@@ -41,6 +43,7 @@ export class InboxView {
       this.#count(answer);
       this.events = answer.events;
       this.arrived = [];
+      this.#behind = false;
       this.nextCursor = answer.next_cursor;
       this.loaded = true;
       this.error = null;
@@ -64,6 +67,7 @@ export class InboxView {
   }
 
   showArrived(): void {
+    if (this.#behind) return void this.load();
     this.events = insert(this.events, this.arrived);
     this.arrived = [];
   }
@@ -102,6 +106,7 @@ export class InboxView {
       this.#count(answer);
       this.events = update(this.events, answer.events);
       this.arrived = unknownOf(this.events, answer.events);
+      this.#behind = answer.next_cursor !== null && this.arrived.length === answer.events.length;
       if (!this.#isInUse()) this.showArrived();
     });
   }
