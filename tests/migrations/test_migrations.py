@@ -118,6 +118,7 @@ def test_an_event_of_before_is_there_after_the_upgrade_and_after_the_downgrade(e
         (event,) = session.scalars(select(Event))
         assert (event.message, event.detector_version) == ("it is large", 1)
         assert (event.shares, event.cause, event.weights_finite) == (None, None, None)
+        assert event.acknowledgement is None
     migrating.downgrade(engine, "0003")
     with engine.connect() as connection:
         assert connection.execute(text("SELECT message FROM events")).scalar() == "it is large"

@@ -25,7 +25,7 @@ from gradvitals_service.dashboard.silence import SilenceWatch
 from gradvitals_service.dashboard.summaries import Summaries
 from gradvitals_service.database import make_engine, make_session_factory
 from gradvitals_service.errors import ErrorRead, add_error_handlers
-from gradvitals_service.health import advice_routes
+from gradvitals_service.health import advice_routes, inbox_routes
 from gradvitals_service.health import routes as health_routes
 from gradvitals_service.ingest import routes as ingest_routes
 from gradvitals_service.ingest.writer import Writer
@@ -127,6 +127,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(series_routes.charts)
     app.include_router(series_routes.router)
     app.include_router(health_routes.router)
+    app.include_router(inbox_routes.router)
     app.include_router(advice_routes.router)
     app.include_router(project_routes.router)
     app.include_router(page.router)

@@ -10,7 +10,8 @@ from service.speaking import ServiceUnderTest, Speaker
 from gradvitals_service.checkpoints.schemas import CheckpointList
 from gradvitals_service.dashboard.schemas import DashboardRead, FacetsRead, GroupsRead, LiveFrames
 from gradvitals_service.health.advice_schemas import AdviceRead
-from gradvitals_service.health.schemas import EventList, EventRead, EvidenceRead
+from gradvitals_service.health.inbox_schemas import InboxRead
+from gradvitals_service.health.schemas import EventForPeople, EventList, EvidenceRead
 from gradvitals_service.projects.schemas import DetectionRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
@@ -20,7 +21,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/dashboard": DashboardRead,
     "/api/v1/dashboard/facets": FacetsRead,
     "/api/v1/dashboard/groups": GroupsRead,
-    "/api/v1/events": EventList,
+    "/api/v1/events": InboxRead,
     "/api/v1/runs/{run_id}": RunRead,
     "/api/v1/runs/{run_id}/series": SeriesRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
@@ -47,13 +48,16 @@ def assert_is(model: type[BaseModel], answer: Any) -> None:
 
 @pytest.fixture
 def run(service: ServiceUnderTest) -> Speaker:
-    """A run with a bit of everything: finite and not, lost frames, an open event, checkpoints."""
+    """A run with a bit of everything: finite and not, lost frames, an open event that was acknowledged, checkpoints."""
     run = service.declare_run()
     run.heartbeat(monitors={"main": {"made": 5, "norm_type": "Infinity", "max_norm": 1.0}})
     run.send(0, 2)
     lost = [{"first": 2, "n": 1, "reason": "quota", "first_step": None, "last_step": None}]
     run.send(3, 2, lost=lost, global_norm=[5.0, NAN], layer_norms=[3.0, 4.0, NAN, 4.0], flags=[2, 1])
     run.save(2, 5, steps={"main": 2})
+    (event,) = service.get(f"{run.path}/events")["events"]
+    path = f"{run.path}/events/{event['event_id']}/acknowledgement"
+    assert service.client.put(path, json={"note": "seen"}, headers=service.read).status_code == 200
     return run
 
 
@@ -72,7 +76,7 @@ class TestAnswers:
             assert content["schema"]["$ref"].endswith(f"/{model.__name__}")
 
     def test_of_the_live_stream_are_too(self, service: ServiceUnderTest, run: Speaker):
-        models = {"run": RunLive, "event": EventRead, "frames": LiveFrames}
+        models = {"run": RunLive, "event": EventForPeople, "frames": LiveFrames}
         with listening(service) as port:
             page = OpenPage(port, service.read, str(run.run_id))
             run.send(5, 200)

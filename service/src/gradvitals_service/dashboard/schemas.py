@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.health.schemas import EventForPeople, EventRead
 from gradvitals_service.runs.schemas import RunLive, RunSummary
 from gradvitals_service.wirejson import WireNumber
 
@@ -89,6 +89,6 @@ class LiveRead(BaseModel):
     """The data of server-sent events, by the event's name."""
 
     run: RunLive
-    event: EventRead
+    event: EventForPeople
     frames: LiveFrames
     resync: dict[str, None] = Field(description="empty: something was missed, read everything again")

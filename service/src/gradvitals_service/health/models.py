@@ -20,6 +20,14 @@ class Place(TypedDict):
     step: int
 
 
+class Acknowledgement(TypedDict):
+    """Who has taken note of an event, when, and what they wrote."""
+
+    at: datetime
+    by: str
+    note: str
+
+
 PlaceOrNull = Annotated[Place | None, mapped_column(_JSONOrNull)]
 
 
@@ -27,7 +35,10 @@ class Event(Base):
     """One trouble of one stream; its id follows from (stream, kind, start frame), so that nothing comes twice."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_opened_at", "opened_at"),)
+    __table_args__ = (
+        Index("ix_events_opened_at", "opened_at"),
+        Index("ix_events_status", "status", "opened_at", "event_id"),
+    )
 
     run_id: Mapped[RunKey]
     event_id: Mapped[UUIDKey]
@@ -60,6 +71,17 @@ class Event(Base):
     resume_from: Mapped[PlaceOrNull]
     cause: Mapped[str | None] = mapped_column(String(1024))  # a guess
     action: Mapped[str | None] = mapped_column(String(1024))
+    # What a person says to it. No detector writes these, so that whatever happens to the event they stay.
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(512))
+    note: Mapped[str | None] = mapped_column(String(1000))
+
+    @property
+    def acknowledgement(self) -> Acknowledgement | None:
+        """What a person says to it, if one does."""
+        if self.acknowledged_at is None:
+            return None
+        return {"at": self.acknowledged_at, "by": self.acknowledged_by or "", "note": self.note or ""}
 
 
 class EventEvidence(Base):

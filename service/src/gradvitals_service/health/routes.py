@@ -13,7 +13,7 @@ from gradvitals_service.database import SessionDep
 from gradvitals_service.health import queries
 from gradvitals_service.health.reading import evidence_as_json
 from gradvitals_service.health.replaying import read_replay
-from gradvitals_service.health.schemas import EventList, EventRead, EvidenceRead, ReplayRead
+from gradvitals_service.health.schemas import EventForPeople, EventList, EvidenceRead, ReplayRead
 from gradvitals_service.projects.schemas import DetectionChoice
 from gradvitals_service.runs.queries import get_run
 from gradvitals_service.wirejson import WireJSONResponse
@@ -24,19 +24,12 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="at most this many event
 Status = Annotated[Literal["open", "resolved"] | None, Query(description="only events of this status")]
 
 
-@router.get("/events", response_model=EventList)
-def read_events(session: SessionDep, limit: Limit = 50, status: Status = None) -> Response:
-    """The newest events of all runs."""
-    found = queries.newest_events(session, limit, status=status)
-    return WireJSONResponse({"events": [EventRead.model_validate(event) for event in found]})
-
-
 @router.get("/runs/{run_id}/events", response_model=EventList)
 def read_run_events(session: SessionDep, run_id: UUID, limit: Limit = 200, status: Status = None) -> Response:
     """The newest events of one run."""
     get_run(session, run_id)
     found = queries.newest_events(session, limit, run_id=run_id, status=status)
-    return WireJSONResponse({"events": [EventRead.model_validate(event) for event in found]})
+    return WireJSONResponse({"events": [EventForPeople.model_validate(event) for event in found]})
 
 
 @router.get("/runs/{run_id}/events/{event_id}/evidence", response_model=EvidenceRead)

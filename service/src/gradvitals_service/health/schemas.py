@@ -57,10 +57,24 @@ class EventRead(BaseModel):
     action: str | None = Field(description="what to do about it, if the guess is right")
 
 
+class AcknowledgementRead(BaseModel):
+    """Who has taken note of an event, when, and what they wrote."""
+
+    at: datetime
+    by: str
+    note: str = Field(description="may be empty")
+
+
+class EventForPeople(EventRead):
+    """An event with what a person said to it, which is no business of a training job."""
+
+    acknowledgement: AcknowledgementRead | None
+
+
 class EventList(BaseModel):
     """Events, newest first."""
 
-    events: list[EventRead]
+    events: list[EventForPeople]
 
 
 class ToldEventRead(BaseModel):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.health.holders import Holders
 from gradvitals_service.health.models import Event
-from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.health.schemas import EventForPeople
 from gradvitals_service.health.watch import Watch
 from gradvitals_service.ingest.ledger import Ledger
 from gradvitals_service.ingest.queries import StreamKey
@@ -79,7 +79,7 @@ class Transaction:
 
     def publish_event(self, event: Event) -> None:
         """Tell the hub of an event as it is now, if all goes well."""
-        told = EventRead.model_validate(event).model_dump()
+        told = EventForPeople.model_validate(event).model_dump()
         self.publish({"type": "event", "run_id": str(event.run_id), "event": told})
 
     def keep(self) -> None:

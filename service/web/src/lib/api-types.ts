@@ -73,7 +73,9 @@ export interface paths {
         };
         /**
          * Read Events
-         * @description The newest events of all runs.
+         * @description One page of events of all runs, open ones first, then those that opened last.
+         *
+         *     `q` is looked for in the names of their runs.
          */
         get: operations["read_events_api_v1_events_get"];
         put?: never;
@@ -279,6 +281,32 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/events/{event_id}/acknowledgement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Acknowledge Event
+         * @description Say that one has taken note of an event, in place of what was said before; gives the event.
+         *
+         *     Whoever may read may say so: there is no other token for people yet, and a training job's must not.
+         */
+        put: operations["acknowledge_event_api_v1_runs__run_id__events__event_id__acknowledgement_put"];
+        post?: never;
+        /**
+         * Take Back Acknowledgement
+         * @description Let an event be as if nobody had taken note of it; gives the event.
+         */
+        delete: operations["take_back_acknowledgement_api_v1_runs__run_id__events__event_id__acknowledgement_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -494,6 +522,24 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AcknowledgementRead
+         * @description Who has taken note of an event, when, and what they wrote.
+         */
+        AcknowledgementRead: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string;
+            /**
+             * Note
+             * @description may be empty
+             */
+            note: string;
+        };
         /**
          * AdviceRead
          * @description Which threshold suits a run; where attempts overlap, the newest counts.
@@ -741,12 +787,119 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * EventForPeople
+         * @description An event with what a person said to it, which is no business of a training job.
+         */
+        EventForPeople: {
+            acknowledgement: components["schemas"]["AcknowledgementRead"] | null;
+            /**
+             * Action
+             * @description what to do about it, if the guess is right
+             */
+            action: string | null;
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /**
+             * Batch Id
+             * @description what the client called the batch of the first bad step
+             */
+            batch_id: string | null;
+            /**
+             * Cause
+             * @description a guess
+             */
+            cause: string | null;
+            /** Detector Version */
+            detector_version: number;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /**
+             * First Layer
+             * @description the layer that left its usual first, or was not finite first
+             */
+            first_layer: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
+            /** Last Healthy Step */
+            last_healthy_step: number | null;
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Peak Step */
+            peak_step: number | null;
+            /** Rank */
+            rank: number;
+            /** Resolved At */
+            resolved_at: string | null;
+            /** @description the newest checkpoint that was clean when it opened, and holds no suspect step */
+            resume_from: components["schemas"]["CheckpointPlace"] | null;
+            /** Revision */
+            revision: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Shares
+             * @description of each of `layers`: its module's share of the squared norm, at the peak where there is one
+             */
+            shares: number[] | null;
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Weights Finite
+             * @description null: not measured since a gradient may have spoiled them
+             */
+            weights_finite: boolean | null;
+        };
+        /**
          * EventList
          * @description Events, newest first.
          */
         EventList: {
             /** Events */
-            events: components["schemas"]["EventRead"][];
+            events: components["schemas"]["EventForPeople"][];
         };
         /**
          * EventMark
@@ -885,6 +1038,20 @@ export interface components {
              * @description null: not measured since a gradient may have spoiled them
              */
             weights_finite: boolean | null;
+        };
+        /**
+         * EventTotals
+         * @description How many events there are of one status; ``unacknowledged`` of which nobody has taken note.
+         */
+        EventTotals: {
+            /** Critical */
+            critical: number;
+            /** Info */
+            info: number;
+            /** Unacknowledged */
+            unacknowledged: number;
+            /** Warning */
+            warning: number;
         };
         /**
          * EvidenceColumns
@@ -1176,6 +1343,153 @@ export interface components {
             up_to: (number | null)[];
         };
         /**
+         * InboxEvent
+         * @description An event with whose run it is.
+         */
+        InboxEvent: {
+            acknowledgement: components["schemas"]["AcknowledgementRead"] | null;
+            /**
+             * Action
+             * @description what to do about it, if the guess is right
+             */
+            action: string | null;
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /**
+             * Batch Id
+             * @description what the client called the batch of the first bad step
+             */
+            batch_id: string | null;
+            /**
+             * Cause
+             * @description a guess
+             */
+            cause: string | null;
+            /** Detector Version */
+            detector_version: number;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /**
+             * First Layer
+             * @description the layer that left its usual first, or was not finite first
+             */
+            first_layer: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
+            /** Last Healthy Step */
+            last_healthy_step: number | null;
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /** Owner */
+            owner: string | null;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Peak Step */
+            peak_step: number | null;
+            /** Project */
+            project: string;
+            /** Rank */
+            rank: number;
+            /** Resolved At */
+            resolved_at: string | null;
+            /** @description the newest checkpoint that was clean when it opened, and holds no suspect step */
+            resume_from: components["schemas"]["CheckpointPlace"] | null;
+            /** Revision */
+            revision: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /** Run Name */
+            run_name: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Shares
+             * @description of each of `layers`: its module's share of the squared norm, at the peak where there is one
+             */
+            shares: number[] | null;
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Weights Finite
+             * @description null: not measured since a gradient may have spoiled them
+             */
+            weights_finite: boolean | null;
+        };
+        /**
+         * InboxRead
+         * @description One page of events: open ones first, then the newest.
+         */
+        InboxRead: {
+            /** Events */
+            events: components["schemas"]["InboxEvent"][];
+            /**
+             * Next Cursor
+             * @description give it back as `cursor` for the next page
+             */
+            next_cursor: string | null;
+            /**
+             * Now
+             * Format: date-time
+             * @description the service's clock
+             */
+            now: string;
+            /** @description of all events of the project, run, kind and text asked for, whatever their status and severity */
+            totals: components["schemas"]["InboxTotals"];
+        };
+        /**
+         * InboxTotals
+         * @description How many events there are.
+         */
+        InboxTotals: {
+            /**
+             * Needs Somebody
+             * @description open critical ones of which nobody has taken note
+             */
+            needs_somebody: number;
+            open: components["schemas"]["EventTotals"];
+            resolved: components["schemas"]["EventTotals"];
+        };
+        /**
          * LayerRead
          * @description One layer at the newest frame.
          */
@@ -1255,7 +1569,7 @@ export interface components {
          * @description The data of server-sent events, by the event's name.
          */
         LiveRead: {
-            event: components["schemas"]["EventRead"];
+            event: components["schemas"]["EventForPeople"];
             frames: components["schemas"]["LiveFrames"];
             /**
              * Resync
@@ -2042,8 +2356,20 @@ export interface operations {
     read_events_api_v1_events_get: {
         parameters: {
             query?: {
-                /** @description at most this many events */
+                /** @description whether somebody has taken note */
+                acknowledged?: boolean | null;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+                /** @description only events of this kind */
+                kind?: ("explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes") | null;
+                /** @description events a page */
                 limit?: number;
+                project?: string | null;
+                q?: string | null;
+                /** @description only events of this run */
+                run?: string | null;
+                /** @description only events of this severity */
+                severity?: ("critical" | "warning" | "info") | null;
                 /** @description only events of this status */
                 status?: ("open" | "resolved") | null;
             };
@@ -2059,7 +2385,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EventList"];
+                    "application/json": components["schemas"]["InboxRead"];
                 };
             };
             /** @description a refusal, in one shape for all */
@@ -2474,6 +2800,70 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventList"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    acknowledge_event_api_v1_runs__run_id__events__event_id__acknowledgement_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                event_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventForPeople"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    take_back_acknowledgement_api_v1_runs__run_id__events__event_id__acknowledgement_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                event_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventForPeople"];
                 };
             };
             /** @description a refusal, in one shape for all */

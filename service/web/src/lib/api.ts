@@ -1,6 +1,7 @@
-/** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
+/** The API that the page uses: one function a question. Every failure is an ApiError that says whether trying again can help. */
 import { filterQuery, type Choice } from "./choice";
-import type { Dashboard, Event, EventList, Facets, Grouping, Groups, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
+import { inboxQuery, type InboxFilter } from "./inbox";
+import type { Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -22,6 +23,8 @@ export interface SeriesQuery {
   to?: number | null;
   monitor?: string | null;
 }
+
+type EventKey = Pick<EventForPeople, "run_id" | "event_id">;
 
 export class Api {
   readonly #fetch: Fetch;
@@ -61,9 +64,27 @@ export class Api {
     return this.#get(`/runs/${encodeURIComponent(id)}/layers`, { monitor }, signal);
   }
 
-  async events(id: string, signal?: AbortSignal): Promise<Event[]> {
+  async events(id: string, signal?: AbortSignal): Promise<EventForPeople[]> {
     const answer = await this.#get<EventList>(`/runs/${encodeURIComponent(id)}/events`, {}, signal);
     return answer.events;
+  }
+
+  /** One page of the events of all runs. */
+  inbox(filter: InboxFilter, page: { cursor?: string | null; limit?: number } = {}, signal?: AbortSignal): Promise<InboxAnswer> {
+    return this.#get("/events", { ...inboxQuery(filter), cursor: page.cursor ?? null, limit: page.limit?.toString() ?? null }, signal);
+  }
+
+  evidence(event: EventKey, signal?: AbortSignal): Promise<Evidence> {
+    return this.#get(`${eventPath(event)}/evidence`, {}, signal);
+  }
+
+  /** Say that one has taken note of an event; gives it as it is then. */
+  acknowledge(event: EventKey, note: string): Promise<EventForPeople> {
+    return this.#write("PUT", `${eventPath(event)}/acknowledgement`, { note });
+  }
+
+  takeBack(event: EventKey): Promise<EventForPeople> {
+    return this.#write("DELETE", `${eventPath(event)}/acknowledgement`);
   }
 
   /** Trade a read token for the browser's session cookie. */
@@ -90,6 +111,13 @@ export class Api {
     }
   }
 
+  async #write<Answer>(method: "PUT" | "DELETE", path: string, body?: unknown): Promise<Answer> {
+    const content = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const response = await this.#send(`/api/v1${path}`, { method, ...content });
+    if (!response.ok) throw await failure(response);
+    return (await response.json()) as Answer;
+  }
+
   async #send(path: string, init: RequestInit): Promise<Response> {
     try {
       return await this.#fetch(path, init);
@@ -103,6 +131,10 @@ export class Api {
 /** True for the error that an aborted request ends with: nobody waits for it any more. */
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
+}
+
+function eventPath(event: EventKey): string {
+  return `/runs/${encodeURIComponent(event.run_id)}/events/${encodeURIComponent(event.event_id)}`;
 }
 
 async function failure(response: Response): Promise<ApiError> {

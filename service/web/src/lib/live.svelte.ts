@@ -1,6 +1,6 @@
 /** The page's one live connection: views say which runs they watch and hear what happens. */
 import { Connection } from "./connection";
-import type { Event, LiveFrames, LiveMessage, RunLive } from "./model";
+import type { EventForPeople, LiveFrames, LiveMessage, RunLive } from "./model";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
 import type { SseMessage } from "./sse";
@@ -11,6 +11,8 @@ class Live {
   state = $state<"connecting" | "open" | "lost">("connecting");
   /** When the connection was lost, in this browser's clock; null while it is open. */
   lostSince = $state<number | null>(null);
+  /** How many events were told so far: whoever counts them elsewhere reads again when it grows. */
+  eventsTold = $state(0);
   #connection: Connection | null = null;
   #listener: Listener | null = null;
   #opened: () => void = () => undefined;
@@ -35,6 +37,7 @@ class Live {
       },
       onMessage: (message) => {
         const heard = parse(message);
+        if (heard?.kind === "event") this.eventsTold++;
         if (heard !== null && this.#listener === listener) listener(heard);
       },
       onUnauthorized: () => router.go("/login", "replace"),
@@ -71,7 +74,7 @@ function parse(message: SseMessage): LiveMessage | null {
   try {
     const body: unknown = JSON.parse(message.data);
     if (message.event === "run") return { kind: "run", run: body as RunLive };
-    if (message.event === "event") return { kind: "event", event: body as Event };
+    if (message.event === "event") return { kind: "event", event: body as EventForPeople };
     if (message.event === "frames") return { kind: "frames", frames: body as LiveFrames };
   } catch {
     // half a message, cut off by a proxy: what it said comes again with the next resync

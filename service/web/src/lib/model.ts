@@ -9,7 +9,13 @@ export type RunDetail = Schemas["RunRead"];
 export type Sparkline = Schemas["SparklineRead"];
 export type Attempt = Schemas["AttemptRead"];
 export type Event = Schemas["EventRead"];
+/** An event with what a person said to it. */
+export type EventForPeople = Schemas["EventForPeople"];
 export type EventList = Schemas["EventList"];
+/** An event with whose run it is, as the inbox has it. */
+export type InboxEvent = Schemas["InboxEvent"];
+export type InboxAnswer = Schemas["InboxRead"];
+export type Evidence = Schemas["EvidenceRead"];
 export type SeriesAnswer = Schemas["SeriesRead"];
 export type MetricColumns = Schemas["MetricRead"];
 export type Gap = Schemas["GapRead"];
@@ -30,6 +36,6 @@ export type LiveFrames = Schemas["LiveFrames"];
 
 export type LiveMessage =
   | { kind: "run"; run: RunLive }
-  | { kind: "event"; event: Event }
+  | { kind: "event"; event: EventForPeople }
   | { kind: "frames"; frames: LiveFrames }
   | { kind: "resync" };

@@ -39,7 +39,7 @@ export function applyRun(runs: readonly RunSummary[], update: RunLive): RunSumma
 }
 
 /** Newest events first, each once, in its newest revision. */
-export function applyEvent(events: readonly Event[], update: Event, limit = 50): Event[] {
+export function applyEvent<E extends Event>(events: readonly E[], update: E, limit = 50): E[] {
   const known = events.find((event) => event.event_id === update.event_id);
   if (known !== undefined && known.revision >= update.revision) return [...events];
   if (known !== undefined) return events.map((event) => (event === known ? update : event));

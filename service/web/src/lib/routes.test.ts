@@ -19,8 +19,8 @@ describe("addresses", () => {
     expect(overviewPath({ ...EVERYTHING, owner: "ada" }, true)).toBe("/?owner=ada");
   });
 
-  test("a run's zoom and monitor survive its address", () => {
-    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2" }))).toEqual({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2" });
+  test("a run's zoom, monitor and opened event survive its address", () => {
+    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2", event: "e-1" }))).toEqual({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2", event: "e-1" });
   });
 
   test("compared runs survive their address, each once and twelve at most", () => {

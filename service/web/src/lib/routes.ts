@@ -1,21 +1,26 @@
 /** Addresses and views, one to one: whatever a view shows can be sent to somebody as its address. */
 
 import { choiceQuery, parseChoice, type Choice } from "./choice";
+import { inboxQuery, parseInbox, type InboxFilter } from "./inbox";
+import type { Event } from "./model";
 
 export type Route =
   /** ``all``: everything is meant, and not what the person saved. */
   | { view: "overview"; choice: Choice; all: boolean }
-  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null }
+  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; event: string | null }
+  | { view: "inbox"; filter: InboxFilter }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
   | { view: "not_found"; path: string };
 
 export const COMPARE_LIMIT = 12;
+const MOMENT_MARGIN = 60;
 
 export function parseRoute(path: string, search: string): Route {
   const query = new URLSearchParams(search);
   if (path === "/") return { view: "overview", choice: parseChoice(query), all: query.has("all") };
   if (path === "/compare") return { view: "compare", runs: parseRuns(query.get("runs")) };
+  if (path === "/events") return { view: "inbox", filter: parseInbox(query) };
   if (path === "/login") return { view: "login" };
   const id = /^\/runs\/([^/]+)\/?$/.exec(path)?.[1];
   if (id === undefined) return { view: "not_found", path };
@@ -25,6 +30,7 @@ export function parseRoute(path: string, search: string): Route {
     from: parseStep(query.get("from")),
     to: parseStep(query.get("to")),
     monitor: query.get("monitor"),
+    event: query.get("event"),
   };
 }
 
@@ -34,12 +40,23 @@ export function overviewPath(choice: Choice, all = false): string {
   return all && path === "/" ? "/?all=1" : path;
 }
 
-export function runPath(id: string, range: { from?: number | null; to?: number | null; monitor?: string | null } = {}): string {
+export function runPath(id: string, range: { from?: number | null; to?: number | null; monitor?: string | null; event?: string | null } = {}): string {
   return withQuery(`/runs/${encodeURIComponent(id)}`, {
     from: range.from?.toString() ?? null,
     to: range.to?.toString() ?? null,
     monitor: range.monitor ?? null,
+    event: range.event ?? null,
   });
+}
+
+/** The moment of an event in its run: its steps and some before and after; with its evidence open where that is asked for. */
+export function momentPath(event: Event, evidence = false): string {
+  const [from, to] = [Math.max(0, event.start_step - MOMENT_MARGIN), (event.end_step ?? event.start_step) + MOMENT_MARGIN];
+  return runPath(event.run_id, { from, to, event: evidence ? event.event_id : null });
+}
+
+export function inboxPath(filter: Partial<InboxFilter> = {}): string {
+  return withQuery("/events", inboxQuery(filter));
 }
 
 export function comparePath(runs: readonly string[]): string {

@@ -1,6 +1,6 @@
 /** One run as a view shows it: read once, then kept up by live messages. Both the run and the compare view use it. */
 import { ApiError, isAbort, type Api } from "./api";
-import type { Event, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
+import type { EventForPeople, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
 import { applyEvent } from "./overview";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
@@ -14,7 +14,7 @@ const DETAIL_EVERY = 10_000;
 export class RunView {
   readonly id: string;
   run = $state.raw<RunDetail | null>(null);
-  events = $state.raw<Event[]>([]);
+  events = $state.raw<EventForPeople[]>([]);
   layers = $state.raw<LayersAnswer | null>(null);
   gaps = $state.raw<Gap[]>([]);
   error = $state.raw<ApiError | null>(null);
