@@ -4,7 +4,7 @@ import type { Health } from "./model";
 
 export type Route =
   | { view: "overview"; q: string; health: Health | null }
-  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null }
+  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; scalars: string[] | null }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
   | { view: "not_found"; path: string };
@@ -25,6 +25,7 @@ export function parseRoute(path: string, search: string): Route {
     from: parseStep(query.get("from")),
     to: parseStep(query.get("to")),
     monitor: query.get("monitor"),
+    scalars: query.has("scalar") ? query.getAll("scalar").filter((name) => name !== "") : null,
   };
 }
 
@@ -38,6 +39,18 @@ export function runPath(id: string, range: { from?: number | null; to?: number |
     to: range.to?.toString() ?? null,
     monitor: range.monitor ?? null,
   });
+}
+
+/** The same address with other values in its query: null takes one out, a list says it several times, and an empty list
+ * once without a value, which is not the same as not saying it. */
+export function changed(path: string, search: string, values: Record<string, string | readonly string[] | null>): string {
+  const query = new URLSearchParams(search);
+  for (const [name, value] of Object.entries(values)) {
+    query.delete(name);
+    const list = value === null ? [] : typeof value === "string" ? [value] : value.length === 0 ? [""] : value;
+    for (const each of list) query.append(name, each);
+  }
+  return query.size === 0 ? path : `${path}?${query}`;
 }
 
 export function comparePath(runs: readonly string[]): string {
