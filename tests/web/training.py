@@ -29,9 +29,9 @@ class Training:
         """The run's view."""
         return f"/runs/{self.run_id}"
 
-    def train(self, steps: int, times: float = 1.0, max_norm: float | None = None) -> None:
-        """Report so many steps, with norms ``times`` their usual."""
-        self._post([self._frame(times, max_norm) for _ in range(steps)])
+    def train(self, steps: int, times: float = 1.0, max_norm: float | None = None, **scalars: float) -> None:
+        """Report so many steps, with norms ``times`` their usual, and what the training's own code logs at each."""
+        self._post([self._frame(times, max_norm) | {"scalars": scalars} for _ in range(steps)])
 
     def break_down(self, steps: int) -> None:
         """Report steps without a finite gradient."""

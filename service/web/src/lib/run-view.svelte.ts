@@ -2,7 +2,7 @@
 import { ApiError, isAbort, type Api } from "./api";
 import type { AttemptStart } from "./chart/attempts";
 import type { Range } from "./chart/zoom";
-import type { Event, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
+import type { Event, Gap, LayersAnswer, LiveFrames, LiveMessage, RunDetail } from "./model";
 import { applyEvent } from "./overview";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
@@ -26,6 +26,7 @@ export class RunView {
   error = $state.raw<ApiError | null>(null);
   #revision = $state(0);
   #frame: number | null = null;
+  #joined = false;
   readonly #api: Api;
   readonly #monitor: string | null;
   readonly #wantsLayers: boolean;
@@ -75,13 +76,11 @@ export class RunView {
     if (this.#wantsLayers) void this.#try(() => this.scalars.read());
     await this.#try(async () => {
       const signal = this.#signal;
-      const [run, answer, events] = await Promise.all([
+      const [run, events] = await Promise.all([
         this.#api.run(this.id, signal),
-        this.#main.read(points, signal),
         this.#api.events(this.id, signal),
+        this.#main.read(points, signal).then((answer) => ([this.gaps, this.attempts] = [answer.gaps, answer.attempts])),
       ]);
-      this.gaps = answer.gaps;
-      this.attempts = answer.attempts;
       this.events = events;
       this.run = run;
       this.error = null;
@@ -108,13 +107,13 @@ export class RunView {
     if (message.kind === "run" && message.run.run_id === this.id && this.run !== null) {
       const ended = message.run.state !== this.run.state;
       this.run = { ...this.run, ...message.run };
-      if (ended) void this.#readRun();
+      if (ended) this.#readAgain(); // all there is to know, and the last frames if they came too early to be heard
       else this.#readDetail();
     }
     if (message.kind !== "frames" || message.frames.run_id !== this.id || this.whole === null) return;
     const { monitor, rank } = message.frames;
     if (rank !== 0 || monitor !== (this.#monitor ?? this.run?.monitors[0] ?? "main")) return;
-    if (!this.#main.append(message.frames)) return this.#readAgain();
+    if (!this.#follows(message.frames) || !this.#main.append(message.frames)) return this.#readAgain();
     if (this.#wantsLayers) {
       this.#readLayers();
       this.scalars.touch();
@@ -128,6 +127,13 @@ export class RunView {
     this.scalars.close();
     for (const request of [this.#readLayers, this.#readDetail, this.#readAgain]) request.cancel();
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
+  }
+
+  /** False once where frames came between the reading and the opening of the live stream, which do not wait for each other. */
+  #follows(frames: LiveFrames): boolean {
+    if (this.#joined || this.whole === null) return true;
+    this.#joined = true;
+    return (frames.step[0] ?? 0) <= (this.whole.lastStep ?? -1) + 1;
   }
 
   get #signal(): AbortSignal {

@@ -61,7 +61,8 @@ export class ZoomableSeries {
     this.zooming = true;
     const { signal } = this.#request;
     try {
-      if (await this.#overtaken(signal)) return;
+      if (this.#hurried()) await new Promise((resolve) => setTimeout(resolve, HURRY_MILLISECONDS));
+      if (signal.aborted) return;
       const answer = await this.#ask(range, signal);
       const series = new SeriesBuffer(answer);
       this.#near = { range, series };
@@ -82,11 +83,10 @@ export class ZoomableSeries {
     this.#request.abort();
   }
 
-  async #overtaken(signal: AbortSignal): Promise<boolean> {
-    const hurried = performance.now() - this.#askedAt < HURRY_MILLISECONDS;
+  #hurried(): boolean {
+    const before = this.#askedAt;
     this.#askedAt = performance.now();
-    if (hurried) await new Promise((resolve) => setTimeout(resolve, HURRY_MILLISECONDS));
-    return signal.aborted;
+    return this.#askedAt - before < HURRY_MILLISECONDS;
   }
 
   #keep(key: string, series: SeriesBuffer): void {
