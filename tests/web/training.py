@@ -30,9 +30,14 @@ class Training:
         """The run's view."""
         return f"/runs/{self.run_id}"
 
-    def train(self, steps: int, times: float = 1.0, max_norm: float | None = None, step_seconds: float = 0.0) -> None:
-        """Report so many steps, with norms ``times`` their usual; they happened one after the other, or all now."""
-        frames = [self._frame(times, max_norm) for _ in range(steps)]
+    def train(
+        self, steps: int, times: float = 1.0, max_norm: float | None = None, step_seconds: float = 0.0, **scalars: float
+    ) -> None:
+        """Report so many steps, with norms ``times`` their usual, and what the training's own code logs at each.
+
+        They happened one after the other, or all now.
+        """
+        frames = [self._frame(times, max_norm) | {"scalars": scalars} for _ in range(steps)]
         for frame in frames if step_seconds else ():
             frame["time"] = 1_790_000_000.0 + frame["step"] * step_seconds
         self._post(frames)

@@ -14,7 +14,7 @@ from gradvitals_service.health.inbox_schemas import InboxRead
 from gradvitals_service.health.schemas import EventForPeople, EventList, EvidenceRead
 from gradvitals_service.projects.schemas import DetectionRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
-from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
+from gradvitals_service.series.schemas import HeatmapRead, LayersRead, ScalarsRead, SeriesRead
 
 NAN = float("nan")
 ANSWERS: dict[str, type[BaseModel]] = {
@@ -24,6 +24,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/events": InboxRead,
     "/api/v1/runs/{run_id}": RunRead,
     "/api/v1/runs/{run_id}/series": SeriesRead,
+    "/api/v1/runs/{run_id}/scalars": ScalarsRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
     "/api/v1/runs/{run_id}/layers/heatmap": HeatmapRead,
     "/api/v1/runs/{run_id}/advice": AdviceRead,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Api, ApiError } from "./api";
+import { Api, ApiError, exportPath } from "./api";
 import { EVERYTHING } from "./choice";
 
 const answering = (status: number, body: string) => {
@@ -19,6 +19,16 @@ describe("the reading API", () => {
     await api.dashboard({ ...EVERYTHING, q: "a&b", owner: "", by: "tag" }, { limit: 40 });
     await api.series("r", { metrics: ["loss", "lr"], from: 0, to: 10 });
     expect(asked).toEqual(["/api/v1/dashboard?q=a%26b&owner=&limit=40", "/api/v1/runs/r/series?metrics=loss%2Clr&points=1000&from_step=0&to_step=10"]);
+  });
+
+  test("a comma in a scalar's name does not part it", async () => {
+    const { api, asked } = answering(200, "{}");
+    await api.series("r", { metrics: ["top 1, %", "a\\b"] });
+    expect(new URL(asked[0] ?? "", "http://host").searchParams.get("metrics")).toBe("top 1\\, %,a\\\\b");
+  });
+
+  test("every frame of what a chart shows has an address", () => {
+    expect(exportPath("r", { metrics: ["loss"], from: 5, to: 9, monitor: null })).toBe("/api/v1/runs/r/export?metrics=loss&from_step=5&to_step=9");
   });
 
   test("a refusal carries the service's own sentence", async () => {

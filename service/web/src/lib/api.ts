@@ -1,7 +1,7 @@
 /** The API that the page uses: one function a question. Every failure is an ApiError that says whether trying again can help. */
 import { filterQuery, type Choice } from "./choice";
 import { inboxQuery, type InboxFilter } from "./inbox";
-import type { Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
+import type { Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarNames, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -51,13 +51,17 @@ export class Api {
 
   series(id: string, query: SeriesQuery, signal?: AbortSignal): Promise<SeriesAnswer> {
     const values = {
-      metrics: query.metrics.join(","),
+      metrics: metricList(query.metrics),
       points: String(query.points ?? 1000),
       from_step: query.from?.toString() ?? null,
       to_step: query.to?.toString() ?? null,
       monitor: query.monitor ?? null,
     };
     return this.#get(`/runs/${encodeURIComponent(id)}/series`, values, signal);
+  }
+
+  scalars(id: string, monitor: string | null, signal?: AbortSignal): Promise<ScalarNames> {
+    return this.#get(`/runs/${encodeURIComponent(id)}/scalars`, { monitor }, signal);
   }
 
   layers(id: string, monitor: string | null, signal?: AbortSignal): Promise<LayersAnswer> {
@@ -126,6 +130,18 @@ export class Api {
       throw new ApiError("unreachable", "the service does not answer");
     }
   }
+}
+
+/** Where every frame of some metrics can be had, as the service stores them. */
+export function exportPath(id: string, query: Pick<SeriesQuery, "metrics" | "from" | "to" | "monitor">): string {
+  const values = { metrics: metricList(query.metrics), from_step: query.from?.toString(), to_step: query.to?.toString(), monitor: query.monitor };
+  const given = Object.entries(values).filter((entry): entry is [string, string] => entry[1] != null);
+  return `/api/v1/runs/${encodeURIComponent(id)}/export?${new URLSearchParams(given)}`;
+}
+
+/** Names separated by commas; those in a name are escaped, as docs/wire.md says. */
+function metricList(names: readonly string[]): string {
+  return names.map((name) => name.replace(/[\\,]/g, "\\$&")).join(",");
 }
 
 /** True for the error that an aborted request ends with: nobody waits for it any more. */

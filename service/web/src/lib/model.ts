@@ -17,6 +17,7 @@ export type InboxEvent = Schemas["InboxEvent"];
 export type InboxAnswer = Schemas["InboxRead"];
 export type Evidence = Schemas["EvidenceRead"];
 export type SeriesAnswer = Schemas["SeriesRead"];
+export type ScalarNames = Schemas["ScalarsRead"];
 export type MetricColumns = Schemas["MetricRead"];
 export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];

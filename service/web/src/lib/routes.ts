@@ -7,7 +7,7 @@ import type { Event } from "./model";
 export type Route =
   /** ``all``: everything is meant, and not what the person saved. */
   | { view: "overview"; choice: Choice; all: boolean }
-  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; event: string | null }
+  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; event: string | null; scalars: string[] | null }
   | { view: "inbox"; filter: InboxFilter }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
@@ -31,6 +31,7 @@ export function parseRoute(path: string, search: string): Route {
     to: parseStep(query.get("to")),
     monitor: query.get("monitor"),
     event: query.get("event"),
+    scalars: query.has("scalar") ? query.getAll("scalar").filter((name) => name !== "") : null,
   };
 }
 
@@ -57,6 +58,18 @@ export function momentPath(event: Event, evidence = false): string {
 
 export function inboxPath(filter: Partial<InboxFilter> = {}): string {
   return withQuery("/events", inboxQuery(filter));
+}
+
+/** The same address with other values in its query: null takes one out, a list says it several times, and an empty list
+ * once without a value, which is not the same as not saying it. */
+export function changed(path: string, search: string, values: Record<string, string | readonly string[] | null>): string {
+  const query = new URLSearchParams(search);
+  for (const [name, value] of Object.entries(values)) {
+    query.delete(name);
+    const list = value === null ? [] : typeof value === "string" ? [value] : value.length === 0 ? [""] : value;
+    for (const each of list) query.append(name, each);
+  }
+  return query.size === 0 ? path : `${path}?${query}`;
 }
 
 export function comparePath(runs: readonly string[]): string {

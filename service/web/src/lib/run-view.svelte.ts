@@ -1,11 +1,15 @@
 /** One run as a view shows it: read once, then kept up by live messages. Both the run and the compare view use it. */
 import { ApiError, isAbort, type Api } from "./api";
-import type { EventForPeople, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
+import type { AttemptStart } from "./chart/attempts";
+import type { Range } from "./chart/zoom";
+import type { EventForPeople, Gap, LayersAnswer, LiveFrames, LiveMessage, RunDetail } from "./model";
 import { applyEvent } from "./overview";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
-import { rollingRate, SeriesBuffer } from "./series";
+import { ScalarView } from "./scalar-view.svelte";
+import { rollingRate, type SeriesBuffer } from "./series";
 import { throttle } from "./throttle";
+import { ZoomableSeries } from "./zoomable-series.svelte";
 
 const METRICS = ["global_norm", "loss", "clip_coefficient", "clip_rate", "max_norm", "lr"];
 const LAYERS_EVERY = 3_000;
@@ -17,17 +21,17 @@ export class RunView {
   events = $state.raw<EventForPeople[]>([]);
   layers = $state.raw<LayersAnswer | null>(null);
   gaps = $state.raw<Gap[]>([]);
+  attempts = $state.raw<AttemptStart[]>([]);
+  readonly scalars: ScalarView;
   error = $state.raw<ApiError | null>(null);
-  zooming = $state(false);
-  #whole = $state.raw<SeriesBuffer | null>(null);
-  #zoomed = $state.raw<SeriesBuffer | null>(null);
   #revision = $state(0);
   #frame: number | null = null;
+  #joined = false;
   readonly #api: Api;
   readonly #monitor: string | null;
   readonly #wantsLayers: boolean;
   readonly #closing = new AbortController();
-  #zoom = new AbortController();
+  readonly #main = new ZoomableSeries((query, signal) => this.#api.series(this.id, { ...query, metrics: METRICS, monitor: this.#monitor }, signal));
   readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
@@ -37,11 +41,20 @@ export class RunView {
     this.id = id;
     this.#monitor = options.monitor ?? null;
     this.#wantsLayers = options.layers ?? true;
+    this.scalars = new ScalarView(api, id, this.#monitor, this.#signal, (action) => this.#try(action));
   }
 
   /** The columns to draw: the zoomed range, or the whole run. Frames are added in place: ``revision`` tells of them. */
   get series(): SeriesBuffer | null {
-    return this.#zoomed ?? this.#whole;
+    return this.#main.shown;
+  }
+
+  get whole(): SeriesBuffer | null {
+    return this.#main.whole;
+  }
+
+  get zooming(): boolean {
+    return this.#main.zooming;
   }
 
   get revision(): number {
@@ -51,8 +64,8 @@ export class RunView {
   /** Share of the last hundred steps that were clipped. */
   get clipRate(): number | null {
     void this.#revision;
-    const rate = this.#whole?.metrics["clip_rate"];
-    return rate === undefined || this.#whole === null ? null : (rollingRate(rate.mean, this.#whole.bucket).at(-1) ?? null);
+    const rate = this.whole?.metrics["clip_rate"];
+    return rate === undefined || this.whole === null ? null : (rollingRate(rate.mean, this.whole.bucket).at(-1) ?? null);
   }
 
   async load(points = 1000): Promise<void> {
@@ -60,15 +73,14 @@ export class RunView {
       this.error = new ApiError("not_found", this.id);
       return;
     }
+    if (this.#wantsLayers) void this.#try(() => this.scalars.read());
     await this.#try(async () => {
       const signal = this.#signal;
-      const [run, answer, events] = await Promise.all([
+      const [run, events] = await Promise.all([
         this.#api.run(this.id, signal),
-        this.#api.series(this.id, { metrics: METRICS, points, monitor: this.#monitor }, signal),
         this.#api.events(this.id, signal),
+        this.#main.read(points, signal).then((answer) => ([this.gaps, this.attempts] = [answer.gaps, answer.attempts])),
       ]);
-      this.#whole = new SeriesBuffer(answer, 2 * points);
-      this.gaps = answer.gaps;
       this.events = events;
       this.run = run;
       this.error = null;
@@ -77,21 +89,13 @@ export class RunView {
   }
 
   /** Read a range at full resolution; null shows the whole run again, without asking. */
-  async zoom(range: { from: number; to: number } | null): Promise<void> {
-    this.#zoom.abort();
-    this.#zoom = new AbortController();
-    if (range === null) {
-      this.#zoomed = null;
-      this.zooming = false;
-      return;
-    }
-    this.zooming = true;
-    const { signal } = this.#zoom;
-    await this.#try(async () => {
-      const answer = await this.#api.series(this.id, { metrics: METRICS, ...range, monitor: this.#monitor }, signal);
-      this.#zoomed = new SeriesBuffer(answer);
-      this.zooming = false;
-    });
+  async zoom(range: Range | null): Promise<void> {
+    await Promise.all([this.#try(() => this.#main.zoom(range)), this.#try(() => this.scalars.zoom(range))]);
+  }
+
+  /** Which scalars to show; null: the first few. */
+  async chooseScalars(names: readonly string[] | null): Promise<void> {
+    await this.#try(() => this.scalars.choose(names));
   }
 
   hear(message: LiveMessage): void {
@@ -103,22 +107,33 @@ export class RunView {
     if (message.kind === "run" && message.run.run_id === this.id && this.run !== null) {
       const ended = message.run.state !== this.run.state;
       this.run = { ...this.run, ...message.run };
-      if (ended) void this.#readRun();
+      if (ended) this.#readAgain(); // all there is to know, and the last frames if they came too early to be heard
       else this.#readDetail();
     }
-    if (message.kind !== "frames" || message.frames.run_id !== this.id || this.#whole === null) return;
+    if (message.kind !== "frames" || message.frames.run_id !== this.id || this.whole === null) return;
     const { monitor, rank } = message.frames;
     if (rank !== 0 || monitor !== (this.#monitor ?? this.run?.monitors[0] ?? "main")) return;
-    if (!this.#whole.append(message.frames)) return this.#readAgain();
-    if (this.#wantsLayers) this.#readLayers();
+    if (!this.#follows(message.frames) || !this.#main.append(message.frames)) return this.#readAgain();
+    if (this.#wantsLayers) {
+      this.#readLayers();
+      this.scalars.touch();
+    }
     this.#redraw();
   }
 
   close(): void {
     this.#closing.abort();
-    this.#zoom.abort();
+    this.#main.close();
+    this.scalars.close();
     for (const request of [this.#readLayers, this.#readDetail, this.#readAgain]) request.cancel();
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
+  }
+
+  /** False once where frames came between the reading and the opening of the live stream, which do not wait for each other. */
+  #follows(frames: LiveFrames): boolean {
+    if (this.#joined || this.whole === null) return true;
+    this.#joined = true;
+    return (frames.step[0] ?? 0) <= (this.whole.lastStep ?? -1) + 1;
   }
 
   get #signal(): AbortSignal {
@@ -146,7 +161,6 @@ export class RunView {
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") router.go("/login", "replace");
       else if (tell && this.run === null) this.error = error;
-      this.zooming = false;
     }
   }
 }

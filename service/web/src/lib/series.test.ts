@@ -43,6 +43,12 @@ describe("live frames join the history", () => {
     expect(buffer.append(frames([1], [1]))).toBe(false);
   });
 
+  test("an attempt that goes through known steps says so, too, if nobody saw it begin", () => {
+    const buffer = new SeriesBuffer(answer([0, 1000], [1, 1]));
+    const heard = Array.from({ length: 9 }, (_, message) => buffer.append(frames([500 + message], [1])));
+    expect(heard).toEqual([...Array<boolean>(8).fill(true), false]);
+  });
+
   test("a non-finite norm is counted and leaves a hole, not a zero", () => {
     const buffer = new SeriesBuffer(answer([0], [1]));
     buffer.append(frames([1, 2], ["NaN", "Infinity"]));

@@ -7,6 +7,9 @@
 import type { LiveFrames, MetricColumns, SeriesAnswer } from "./model";
 import { toNumber, type WireNumber } from "./wire";
 
+/** So many messages may tell only what came with the history already; more of them are an attempt that goes through it again. */
+const MOST_KNOWN = 8;
+
 export class SeriesBuffer {
   readonly step: number[];
   readonly metrics: Record<string, MetricColumns>;
@@ -15,6 +18,7 @@ export class SeriesBuffer {
   readonly #counts: number[];
   readonly #limit: number;
   #lastLiveStep: number | null = null;
+  #known = 0;
 
   constructor(answer: SeriesAnswer, limit = 2000) {
     this.step = [...answer.step];
@@ -29,6 +33,8 @@ export class SeriesBuffer {
 
   /** Add what is new. False when the steps went back: an attempt resumed earlier, so the history must be read again. */
   append(frames: LiveFrames): boolean {
+    const newest = frames.step.at(-1) ?? null;
+    if (newest !== null && this.lastStep !== null && newest <= this.lastStep && ++this.#known > MOST_KNOWN) return false;
     for (let row = 0; row < frames.step.length; row++) {
       const step = frames.step[row];
       if (step === undefined) continue;

@@ -193,6 +193,7 @@ export const strings = {
     group: "Charts over the run's steps",
     norm: "Gradient norm",
     normHint: "before clipping, log scale",
+    normHintLinear: "before clipping",
     logHint: "log scale",
     meanHint: "mean of each point",
     loss: "Loss",
@@ -209,6 +210,7 @@ export const strings = {
     steps: (from: number, frames: number): string => (frames === 1 ? `step ${formatCount(from)}` : `steps from ${formatCount(from)}, ${formatCount(frames)} each point`),
     range: (low: string, high: string): string => (low === high ? low : `${low} to ${high}`),
     zoomHint: "Drag to zoom, double-click to reset",
+    keys: (title: string): string => `${title}: plus and minus zoom, arrows move, Escape shows the whole run`,
     zoomFrom: "From step",
     zoomTo: "to",
     zoomShow: "Show",
@@ -220,7 +222,52 @@ export const strings = {
 
   /** What a chart gives away: its picture, its numbers. */
   share: {
-    group: "Take this chart along",
+    group: (title: string): string => `${title}: take it along`,
+    png: "PNG",
+    csv: "CSV",
+    table: "Table",
+    pngTitle: "Download the picture",
+    csvTitle: "Download what is drawn as numbers",
+    tableTitle: "Show what is drawn as numbers",
+    tableOf: (title: string): string => `${title} as a table`,
+    step: "step",
+    steps: (from: number, to: number): string => (from === to ? formatCount(from) : `${formatCount(from)} to ${formatCount(to)}`),
+    min: (label: string): string => `${label} min`,
+    max: (label: string): string => `${label} max`,
+    nonFinite: (label: string): string => `${label} non-finite`,
+    some: (count: number, value: string): string => (value === "–" ? `${formatCount(count)} non-finite` : `${value}, ${formatCount(count)} non-finite`),
+    rows: (rows: number, points: number): string =>
+      rows === points ? `${formatCount(points)} ${plural(points, "point", "points")} as drawn.` : `${formatCount(points)} points as drawn, put together in ${formatCount(rows)} rows; the CSV file has all of them.`,
+    frames: "Every frame at full resolution (MessagePack)",
+  },
+
+  /** The strip of attempts and lost frames above a run's charts. */
+  strip: {
+    group: "Attempts and lost frames over the steps",
+    attempt: (number: number): string => `attempt ${number}`,
+    attemptSteps: (number: number, from: number, to: number): string => `Attempt ${number}: steps ${formatCount(from)} to ${formatCount(to)}`,
+    resumed: (number: number, step: number): string => `Attempt ${number} resumed at step ${formatCount(step)}`,
+    replacing: (number: number, from: number, to: number): string =>
+      from === to ? `; it replaces step ${formatCount(from)} of attempt ${number}` : `; it replaces steps ${formatCount(from)} to ${formatCount(to)} of attempt ${number}`,
+    more: (count: number): string => `and ${formatCount(count)} more`,
+    lost: (n: number, reason: string, from: number, to: number): string =>
+      `${formatCount(n)} ${plural(n, "frame", "frames")} lost at ${from === to ? `step ${formatCount(from)}` : `steps ${formatCount(from)} to ${formatCount(to)}`}: ${reason}`,
+    reasons: {
+      queue_full: "the client's queue was full",
+      quota: "the client's disk quota was used up",
+      damaged: "the service's disk has spoiled them",
+      retention: "the project keeps them only for so long",
+      refused: "the service refused them",
+      rewound: "they were gone when the service asked for them again",
+    } as Record<string, string>,
+  },
+
+  /** The charts of what a run's own code logs. */
+  scalars: {
+    heading: (shown: number, count: number): string => `Logged scalars, ${formatCount(shown)} of ${formatCount(count)} shown`,
+    choose: "Choose",
+    untold: (count: number): string => `${formatCount(count)} more cannot be listed.`,
+    name: (metric: string): string => metric.replace(/^scalar:/, ""),
   },
 
   /** Layers over steps. */

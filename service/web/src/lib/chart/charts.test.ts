@@ -4,7 +4,7 @@ import { SeriesBuffer } from "../series";
 import { align } from "./align";
 import { compareCharts } from "./compare-charts";
 import { toColumns, type Line } from "./lines";
-import { runCharts } from "./run-charts";
+import { commonOverlay, runCharts, scalarCharts } from "./run-charts";
 
 const columns = (values: (number | null)[]): MetricColumns => ({ min: values, max: values, mean: values, non_finite: values.map((value) => Number(value === null)) });
 
@@ -19,19 +19,19 @@ describe("the charts of a run", () => {
   const series = buffer([0, 1, 2], { global_norm: columns([1, 5, null]), loss: columns([2, -1, 3]), max_norm: columns([0.5, 0.5, 0.5]), lr: columns([0.1, 0.1, 0.1]) });
 
   test("the norm has a logarithmic axis and its threshold, a loss below zero has a linear one", () => {
-    const [norm, loss] = runCharts(series, [], []);
+    const [loss, norm] = runCharts(series, [], []);
     expect([norm?.axis, norm?.lines.map((line) => line.style)]).toEqual(["log", ["band", "dashed"]]);
     expect(loss?.axis).toBe("linear");
   });
 
   test("a threshold that is off is not drawn", () => {
     const off = buffer([0], { global_norm: columns([1]), max_norm: columns([null]) });
-    expect(runCharts(off, [], [])[0]?.lines).toHaveLength(1);
+    expect(runCharts(off, [], [])[1]?.lines).toHaveLength(1);
   });
 
   test("open events last, resolved ones end, non-finite steps are marked", () => {
     const events = [event({}), event({ status: "resolved", end_step: 2, severity: "warning" })];
-    const overlay = runCharts(series, events, [{ first_step: 7, last_step: 9, n: 3, reason: "quota" }])[0]?.overlay;
+    const overlay = runCharts(series, events, [{ first_step: 7, last_step: 9, n: 3, reason: "quota" }])[1]?.overlay;
     expect(overlay).toEqual({
       events: [{ from: 1, to: null, color: "--critical" }, { from: 1, to: 2, color: "--warning" }],
       gaps: [{ from: 7, to: 9 }],
@@ -40,7 +40,28 @@ describe("the charts of a run", () => {
   });
 
   test("a screen reader is told the last and largest value and how many steps were not finite", () => {
-    expect(runCharts(series, [], [])[0]?.summary).toBe("Gradient norm: last 5, largest 5, 1 non-finite step");
+    expect(runCharts(series, [], [])[1]?.summary).toBe("Gradient norm: last 5, largest 5, 1 non-finite step");
+  });
+});
+
+describe("the charts of what a run logs", () => {
+  const absent = (values: (number | null)[]): MetricColumns => ({ ...columns(values), non_finite: values.map(() => 0) });
+
+  test("a scalar that spans three decades has a logarithmic axis, others a linear one", () => {
+    const series = buffer([0, 1], { perplexity: columns([5000, 3]), accuracy: columns([0.1, 0.9]), delta: columns([-1, 4000]) });
+    expect(scalarCharts(series, ["perplexity", "accuracy", "delta", "unknown"], () => "--run-1", {}).map((chart) => [chart.title, chart.axis])).toEqual([["perplexity", "log"], ["accuracy", "linear"], ["delta", "linear"]]);
+  });
+
+  test("a step at which nothing was logged does not break the line, a NaN does", () => {
+    const [logged] = scalarCharts(buffer([0, 1, 2], { accuracy: absent([0.1, null, 0.3]) }), ["accuracy"], () => "--run-1", {});
+    expect(logged?.lines[0]?.high).toEqual([0.1, undefined, 0.3]);
+    const [broken] = scalarCharts(buffer([0, 1, 2], { accuracy: columns([0.1, null, 0.3]) }), ["accuracy"], () => "--run-1", {});
+    expect(broken?.lines[0]?.high).toEqual([0.1, null, 0.3]);
+  });
+
+  test("a resume is marked in every chart", () => {
+    const spans = [{ number: 1, from: 0, to: 4, replaced: null, resumed: true }, { number: 2, from: 5, to: 9, replaced: null, resumed: false }];
+    expect(commonOverlay([], [], spans).seams).toEqual([{ step: 5, label: "attempt 2" }]);
   });
 });
 

@@ -58,16 +58,17 @@ function leavingLines(step: readonly number[], lines: readonly Line[], ceiling: 
   });
 }
 
-export function toSeries(lines: readonly Line[], color: (token: string) => string): { series: uPlot.Series[]; bands: uPlot.Band[] } {
+export function toSeries(lines: readonly Line[], color: (token: string) => string, gaps: uPlot.Series.GapsRefiner, density = 1): { series: uPlot.Series[]; bands: uPlot.Band[] } {
   const series: uPlot.Series[] = [{}];
   const bands: uPlot.Band[] = [];
+  const points = { size: 4 * density, space: 24 * density };
   for (const line of lines) {
     const stroke = color(line.color);
-    if (line.style === "dashed") series.push({ stroke, width: 1.25, dash: [5, 4], points: { show: false }, pxAlign: 0 });
-    else if (line.style === "line") series.push({ stroke, width: 1.75, points: { size: 4, space: 24 }, pxAlign: 0 });
+    if (line.style === "dashed") series.push({ stroke, width: 1.25 * density, dash: [5 * density, 4 * density], points: { show: false }, pxAlign: 0, gaps });
+    else if (line.style === "line") series.push({ stroke, width: 1.75 * density, points, pxAlign: 0, gaps });
     else {
       const at = series.length;
-      series.push({ stroke, width: 1.1, points: { size: 4, space: 24 }, pxAlign: 0 }, { stroke: withAlpha(stroke, 0.6), width: 0.9, points: { show: false }, pxAlign: 0 });
+      series.push({ stroke, width: 1.1 * density, points, pxAlign: 0, gaps }, { stroke: withAlpha(stroke, 0.6), width: 0.9 * density, points: { show: false }, pxAlign: 0, gaps });
       bands.push({ series: [at, at + 1], fill: withAlpha(stroke, 0.3) });
     }
   }

@@ -4,7 +4,7 @@ import { formatCount, formatTick } from "../format";
 import { linearRange, logRange, logTicks } from "../ticks";
 import type { Columns, Line } from "./lines";
 import { toSeries } from "./lines";
-import { drawAbove, drawBelow, type Overlay } from "./overlay";
+import { drawAbove, drawBelow, withGaps, type Overlay } from "./overlay";
 
 export type AxisKind = "log" | "linear" | "unit";
 
@@ -13,6 +13,8 @@ export interface PlotSpec {
   axis: AxisKind;
   height: number;
   width: number;
+  /** Of a picture that stands alone: how many pixels of the screen a pixel of the page has, to be sharper than it. */
+  density?: number;
   /** Charts with the same key share one cursor. */
   sync: string;
   range: () => [number, number] | null;
@@ -23,20 +25,23 @@ export interface PlotSpec {
   onReset: () => void;
 }
 
-const AXIS_WIDTH = 52;
-const FONT = '11px "Inter Variable", system-ui, sans-serif';
+/** Between a chart's edges and its axes: what lies above the charts is laid out by them, too. */
+export const AXIS_WIDTH = 52;
+export const RIGHT_EDGE = 22;
+const FONT = '"Inter Variable", system-ui, sans-serif';
 
 export function plotOptions(spec: PlotSpec, color: (token: string) => string): uPlot.Options {
-  const { series, bands } = toSeries(spec.lines, color);
+  const { density = 1 } = spec;
+  const { series, bands } = toSeries(spec.lines, color, (plot, _series, _from, _to, broken) => withGaps(plot, spec.overlay(), broken), density);
   return {
-    width: spec.width,
-    height: spec.height,
-    padding: [12, 22, 0, 0],
+    width: spec.width * density,
+    height: spec.height * density,
+    padding: [12 * density, RIGHT_EDGE * density, 0, 0],
     legend: { show: false },
     series,
     bands,
     scales: { x: { time: false, range: (_plot, low, high) => spec.range() ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: yScale(spec) },
-    axes: axes(spec.axis, color),
+    axes: axes(spec.axis, color, density),
     cursor: {
       y: false,
       points: { size: 6, width: 0 },
@@ -45,8 +50,8 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
       bind: { dblclick: () => () => (spec.onReset(), null) },
     },
     hooks: {
-      drawClear: [(plot) => drawBelow(plot, spec.overlay(), color)],
-      draw: [(plot) => drawAbove(plot, spec.overlay(), spec.columns(), color)],
+      drawClear: [(plot) => drawBelow(plot, spec.overlay(), color, spec.density)],
+      draw: [(plot) => drawAbove(plot, spec.overlay(), spec.columns(), color, density)],
       setCursor: [(plot) => spec.onCursor(plot.cursor.idx ?? null)],
       setSelect: [
         (plot) => {
@@ -67,16 +72,16 @@ function yScale({ axis: kind, columns }: PlotSpec): uPlot.Scale {
   return { distr: 3, log: 10, range: (_plot, low, high) => (low > 0 && high > 0 ? logRange(low, Math.max(low, Math.min(high, columns().ceiling))) : [0.1, 1]) };
 }
 
-function axes(kind: AxisKind, color: (token: string) => string): uPlot.Axis[] {
-  const look = { stroke: color("--chart-axis"), font: FONT, ticks: { show: false }, grid: { stroke: color("--chart-grid"), width: 1 } };
-  const y: uPlot.Axis = { ...look, size: AXIS_WIDTH, gap: 6, values: (_plot, ticks) => ticks.map((tick) => formatTick(tick)) };
+function axes(kind: AxisKind, color: (token: string) => string, density: number): uPlot.Axis[] {
+  const look = { stroke: color("--chart-axis"), font: `${11 * density}px ${FONT}`, ticks: { show: false }, grid: { stroke: color("--chart-grid"), width: density } };
+  const y: uPlot.Axis = { ...look, size: AXIS_WIDTH * density, gap: 6 * density, values: (_plot, ticks) => ticks.map((tick) => formatTick(tick)) };
   if (kind === "unit") y.splits = () => [0, 0.5, 1];
   if (kind === "log") {
-    y.splits = (plot, _axis, low, high) => logTicks(low, high, Math.max(2, Math.floor(plot.height / 34)));
+    y.splits = (plot, _axis, low, high) => logTicks(low, high, Math.max(2, Math.floor(plot.height / density / 34)));
     // uPlot draws no axis where none of its increments fits, and they end at 1e32; the ticks above need none
     y.incrs = (_plot, _axis, low, high) => [Math.max(5, high - low)];
     y.filter = (_plot, ticks) => ticks;
   }
-  const x: uPlot.Axis = { ...look, size: 26, gap: 4, space: 72, incrs: [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b), values: (_plot, ticks) => ticks.map((tick) => formatCount(tick)) };
+  const x: uPlot.Axis = { ...look, size: 26 * density, gap: 4 * density, space: 72 * density, incrs: [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b), values: (_plot, ticks) => ticks.map((tick) => formatCount(tick)) };
   return [x, y];
 }
