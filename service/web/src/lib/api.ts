@@ -1,4 +1,5 @@
 /** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
+import { decodeHeatmap, type HeatColumns } from "./heatmap/columns";
 import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
@@ -21,6 +22,16 @@ export interface SeriesQuery {
   to?: number | null;
   monitor?: string | null;
 }
+
+/** Steps, both ends included, in at most so many points. */
+export interface RangeQuery {
+  points?: number;
+  from?: number | null;
+  to?: number | null;
+  monitor?: string | null;
+}
+
+const HEATMAP = "application/vnd.gradvitals.heatmap";
 
 export class Api {
   readonly #fetch: Fetch;
@@ -52,6 +63,22 @@ export class Api {
     return this.#get(`/runs/${encodeURIComponent(id)}/layers`, { monitor }, signal);
   }
 
+  /** All layers over steps. Bytes: as JSON it is several times as long. */
+  async heatmap(id: string, query: RangeQuery, signal?: AbortSignal): Promise<HeatColumns> {
+    const response = await this.#ask(`/runs/${encodeURIComponent(id)}/layers/heatmap`, rangeValues(query), HEATMAP, signal);
+    try {
+      return decodeHeatmap(await response.arrayBuffer());
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new ApiError("broken", "the service's answer is not a heat map");
+    }
+  }
+
+  /** One layer's norm over steps, beside the global one. */
+  layerSeries(id: string, layer: string, query: RangeQuery, signal?: AbortSignal): Promise<SeriesAnswer> {
+    return this.#get(`/runs/${encodeURIComponent(id)}/layers/series`, { layer, ...rangeValues(query) }, signal);
+  }
+
   async events(id: string, signal?: AbortSignal): Promise<Event[]> {
     const answer = await this.#get<EventList>(`/runs/${encodeURIComponent(id)}/events`, {}, signal);
     return answer.events;
@@ -68,17 +95,21 @@ export class Api {
   }
 
   async #get<Answer>(path: string, query: Record<string, string | null>, signal?: AbortSignal): Promise<Answer> {
-    const values = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== null);
-    const search = values.length === 0 ? "" : `?${new URLSearchParams(values)}`;
-    const init = { headers: { Accept: "application/json" }, ...(signal ? { signal } : {}) };
-    const response = await this.#send(`/api/v1${path}${search}`, init);
-    if (!response.ok) throw await failure(response);
+    const response = await this.#ask(path, query, "application/json", signal);
     try {
       return (await response.json()) as Answer;
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new ApiError("broken", "the service's answer is not JSON");
     }
+  }
+
+  async #ask(path: string, query: Record<string, string | null>, accept: string, signal?: AbortSignal): Promise<Response> {
+    const values = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== null);
+    const search = values.length === 0 ? "" : `?${new URLSearchParams(values)}`;
+    const response = await this.#send(`/api/v1${path}${search}`, { headers: { Accept: accept }, ...(signal ? { signal } : {}) });
+    if (!response.ok) throw await failure(response);
+    return response;
   }
 
   async #send(path: string, init: RequestInit): Promise<Response> {
@@ -89,6 +120,10 @@ export class Api {
       throw new ApiError("unreachable", "the service does not answer");
     }
   }
+}
+
+function rangeValues({ points, from, to, monitor }: RangeQuery): Record<string, string | null> {
+  return { points: String(points ?? 1000), from_step: from?.toString() ?? null, to_step: to?.toString() ?? null, monitor: monitor ?? null };
 }
 
 /** True for the error that an aborted request ends with: nobody waits for it any more. */

@@ -14,6 +14,7 @@ export type SeriesAnswer = Schemas["SeriesRead"];
 export type MetricColumns = Schemas["MetricRead"];
 export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];
+export type HeatmapAnswer = Schemas["HeatmapRead"];
 export type LayerRow = Schemas["LayerRead"];
 export type Health = RunSummary["health"];
 

@@ -13,7 +13,13 @@ describe("addresses", () => {
   });
 
   test("a run's zoom and monitor survive its address", () => {
-    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2" }))).toEqual({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2" });
+    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2" }))).toMatchObject({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2" });
+  });
+
+  test("what was chosen among a run's layers survives its address", () => {
+    const layers = { layer: "h.0.attn weight&é", find: "attn bias", byModule: true };
+    expect(route(runPath("r-1", { layers }))).toMatchObject({ view: "run", layers });
+    expect(runPath("r-1", { layers: { layer: null, find: "", byModule: false } })).toBe("/runs/r-1");
   });
 
   test("compared runs survive their address, each once and twelve at most", () => {

@@ -4,10 +4,17 @@ import type { Health } from "./model";
 
 export type Route =
   | { view: "overview"; q: string; health: Health | null }
-  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null }
+  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; layers: LayerChoice }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
   | { view: "not_found"; path: string };
+
+/** What a person chose among a run's layers: the one whose series is shown, a search, and whether modules are rows. */
+export interface LayerChoice {
+  layer: string | null;
+  find: string;
+  byModule: boolean;
+}
 
 export const COMPARE_LIMIT = 12;
 export const HEALTHS: readonly Health[] = ["critical", "warning", "healthy", "not_measurable", "unknown"];
@@ -25,6 +32,7 @@ export function parseRoute(path: string, search: string): Route {
     from: parseStep(query.get("from")),
     to: parseStep(query.get("to")),
     monitor: query.get("monitor"),
+    layers: { layer: query.get("layer"), find: query.get("find") ?? "", byModule: query.get("by") === "module" },
   };
 }
 
@@ -32,11 +40,14 @@ export function overviewPath(q: string, health: Health | null): string {
   return withQuery("/", { q: q || null, health });
 }
 
-export function runPath(id: string, range: { from?: number | null; to?: number | null; monitor?: string | null } = {}): string {
+export function runPath(id: string, range: { from?: number | null; to?: number | null; monitor?: string | null; layers?: LayerChoice } = {}): string {
   return withQuery(`/runs/${encodeURIComponent(id)}`, {
     from: range.from?.toString() ?? null,
     to: range.to?.toString() ?? null,
     monitor: range.monitor ?? null,
+    layer: range.layers?.layer ?? null,
+    find: range.layers?.find || null,
+    by: range.layers?.byModule ? "module" : null,
   });
 }
 

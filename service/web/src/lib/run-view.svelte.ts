@@ -19,6 +19,8 @@ export class RunView {
   gaps = $state.raw<Gap[]>([]);
   error = $state.raw<ApiError | null>(null);
   zooming = $state(false);
+  /** How often all of it was read: what is read beside it must be read again then, too. */
+  loads = $state(0);
   #whole = $state.raw<SeriesBuffer | null>(null);
   #zoomed = $state.raw<SeriesBuffer | null>(null);
   #revision = $state(0);
@@ -72,6 +74,7 @@ export class RunView {
       this.events = events;
       this.run = run;
       this.error = null;
+      this.loads++;
     }, true);
     if (this.#wantsLayers && this.error === null) this.#readLayers();
   }
