@@ -6,6 +6,7 @@ import { ApiError, isAbort, type Api } from "./api";
 import { withTail, type HeatColumns } from "./heatmap/columns";
 import type { SeriesAnswer } from "./model";
 import { router } from "./router.svelte";
+import { isRunId } from "./routes";
 
 const POINTS = 360;
 const LONGEST = 2 * POINTS;
@@ -36,6 +37,7 @@ export class LayersView {
   }
 
   async load(): Promise<void> {
+    if (!isRunId(this.#id)) return;
     await this.#once(async (signal) => {
       this.whole = await this.#api.heatmap(this.#id, { points: POINTS, monitor: this.#monitor }, signal);
       this.error = null;

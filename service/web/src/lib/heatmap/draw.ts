@@ -1,9 +1,10 @@
 /** Paint the rows in view on uPlot's canvas: cells from one image, names, marks. Canvas only, no state. */
 import type uPlot from "uplot";
+import type { EventBand } from "../chart/overlay";
 import { ABSENT, NON_FINITE } from "./colours";
 import type { HeatColumns } from "./columns";
 import { edgesOf, inView, pixelColumns, type Layout } from "./place";
-import type { Row, RowCells } from "./rows";
+import { gutterLabel, type Row, type RowCells } from "./rows";
 import { rank, type Scale } from "./scale";
 
 export interface Picture {
@@ -16,6 +17,7 @@ export interface Picture {
   lastStep: number | null;
   /** The layer whose series is shown. */
   chosen: string | null;
+  events: readonly EventBand[];
   ink: Uint32Array;
   colour: (token: string) => string;
 }
@@ -51,6 +53,11 @@ export function drawHeatMap(plot: uPlot, picture: Picture, canvas: HTMLCanvasEle
   ctx.imageSmoothingEnabled = false;
   if (layout.size === "all") ctx.drawImage(canvas, bbox.left, bbox.top, width, bbox.height);
   else bands.forEach((shown, at) => drawRow(plot, picture, from + at, shown, canvas, at));
+  for (const event of picture.events) {
+    const x = plot.valToPos(event.from, "x", true);
+    ctx.fillStyle = picture.colour(event.color);
+    ctx.fillRect(x - devicePixelRatio / 2, bbox.top, devicePixelRatio, bbox.height);
+  }
   ctx.restore();
 }
 
@@ -89,11 +96,16 @@ function drawRow(plot: uPlot, picture: Picture, index: number, shown: Uint16Arra
   ctx.fillStyle = colour(chosen ? "--accent" : row.group ? "--text" : "--text-soft");
   ctx.font = `${chosen || row.group ? 640 : 480} ${(named ? 11 : 10) * pixel}px ${FONT}`;
   ctx.textBaseline = "middle";
-  ctx.textAlign = named ? "left" : "right";
-  const name = row.group ? `${row.folded ? "▸" : "▾"} ${row.name}` : row.name;
-  if (named) ctx.fillText(fitted(ctx, name, bbox.width - indent, false), bbox.left + indent, top + 7 * pixel);
-  else ctx.fillText(fitted(ctx, row.inner ? lastPart(name) : name, bbox.left - 8 * pixel, !row.group), bbox.left - 6 * pixel, strip + height / 2);
-  if (chosen) ctx.fillRect(bbox.left - 3 * pixel, strip, 3 * pixel, height);
+  if (named) {
+    const name = row.group ? `${row.folded ? "▸" : "▾"} ${row.name}` : row.name;
+    ctx.textAlign = "left";
+    ctx.fillText(fitted(ctx, name, bbox.width - indent, false), bbox.left + indent, top + 7 * pixel);
+  } else {
+    ctx.textAlign = "right";
+    const label = gutterLabel(picture.rows, index, picture.chosen);
+    if (label !== null) ctx.fillText(fitted(ctx, label, bbox.left - 10 * pixel, true), bbox.left - 7 * pixel, strip + height / 2);
+  }
+  if (chosen) ctx.fillRect(bbox.left - 4 * pixel, strip, 4 * pixel, height);
 }
 
 /** A line through norms that are not finite, so that they are seen without their colour. */
@@ -104,10 +116,6 @@ function strike(ctx: CanvasRenderingContext2D, shown: Uint16Array, left: number,
     while (x < shown.length && shown[x] === NON_FINITE) x++;
     if (x > first) ctx.fillRect(left + first, top, x - first, height);
   }
-}
-
-function lastPart(name: string): string {
-  return name.slice(name.lastIndexOf(".") + 1);
 }
 
 /** As much of a name as there is room for. Its end tells layers apart, its beginning modules. */

@@ -72,7 +72,8 @@ export function columnAt(edges: Float64Array, step: number): number | null {
 export function pixelColumns(edges: Float64Array, gaps: HeatColumns["gaps"], range: [number, number], width: number): Int32Array {
   const spans = new Int32Array(2 * width).fill(-1);
   const perPixel = (range[1] - range[0]) / width;
-  const missing = gaps.flatMap(({ first_step: first, last_step: last }) => (first === null || last === null ? [] : [[first - 0.5, last + 0.5] as const]));
+  const shift = Number.isInteger(edges[0] ?? 0) ? 0 : 0.5; // as edgesOf has it
+  const missing = gaps.flatMap(({ first_step: first, last_step: last }) => (first === null || last === null ? [] : [[first - shift, last + 1 - shift] as const]));
   const end = (edges.at(-1) ?? 0) - 1e-9;
   for (let x = 0; x < width; x++) {
     const [left, right] = [range[0] + x * perPixel, range[0] + (x + 1) * perPixel];

@@ -30,6 +30,23 @@ export function moduleOf(name: string): string {
   return dot < 0 ? name : name.slice(0, dot);
 }
 
+/** The part of a model a layer is in: its name as far as the first number, such as h.3, else its first word. */
+export function blockOf(name: string): string {
+  return /^.*?(?<![^.])\d+(?=\.)/.exec(name)?.[0] ?? name.slice(0, name.indexOf(".") < 0 ? undefined : name.indexOf("."));
+}
+
+/** What stands beside a low row, where few letters have room: where a block of the model begins, as an axis has ticks;
+ * of a module its name, of a layer under it the last part. Null: nothing. */
+export function gutterLabel(rows: readonly Row[], index: number, chosen: string | null): string | null {
+  const row = rows[index];
+  if (row === undefined) return null;
+  if (row.group) return row.name;
+  if (row.inner) return row.name.slice(row.name.lastIndexOf(".") + 1);
+  if (row.name === chosen) return row.name.replace(/\.weight$/, "");
+  const before = rows[index - 1];
+  return before !== undefined && blockOf(before.name) === blockOf(row.name) ? null : blockOf(row.name);
+}
+
 /** The layers whose names contain what is searched for; every word of it, in any order. */
 export function found(layers: readonly string[], find: string): number[] {
   const words = find.toLowerCase().split(/\s+/).filter((word) => word !== "");
@@ -61,6 +78,15 @@ export function rowReader(columns: HeatColumns): (row: Row) => RowCells {
     let cells = known.get(row);
     if (cells === undefined) known.set(row, (cells = together(columns, row.layers, width)));
     return cells;
+  };
+}
+
+/** Reads single layers by name; null for a layer that there is not. */
+export function layerReader(columns: HeatColumns): (name: string) => RowCells | null {
+  const places = new Map(columns.layers.map((name, place) => [name, place]));
+  return (name) => {
+    const place = places.get(name);
+    return place === undefined ? null : slice(columns, place, columns.step.length);
   };
 }
 

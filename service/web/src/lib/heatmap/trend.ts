@@ -1,4 +1,4 @@
-/** What a layer's row says of its way: its usual norm, how far from it the newest is, and since when it is dead. Pure. */
+/** What a layer's row says of its way: its usual norm, how far from it the newest is, since when it is dead. Pure. */
 import type { RowCells } from "./rows";
 
 export interface Trend {
@@ -8,17 +8,17 @@ export interface Trend {
   times: number | null;
   /** The column since which the gradient is zero at every step. */
   deadSince: number | null;
-  /** A few points of the way for a small line: the largest norm of each stretch, null without one. */
-  line: (number | null)[];
 }
 
 const POINTS = 24;
 
 export function trendOf({ values, counts }: RowCells, newest: number | null): Trend {
-  const finite = Array.from(values).filter((value) => !Number.isNaN(value));
-  const usual = finite.sort((a, b) => a - b)[finite.length >> 1] ?? null;
+  const ordered = values.slice().sort(); // those that are NaN come last
+  let finite = ordered.length;
+  while (finite > 0 && Number.isNaN(ordered[finite - 1])) finite--;
+  const usual = finite === 0 ? null : (ordered[finite >> 1] ?? null);
   const measurable = usual !== null && usual > 0 && newest !== null && Number.isFinite(newest);
-  return { usual, times: measurable ? newest / usual : null, deadSince: deadSince(values, counts), line: line(values) };
+  return { usual, times: measurable ? newest / usual : null, deadSince: deadSince(values, counts) };
 }
 
 function deadSince(values: Float32Array, counts: Uint16Array | null): number | null {
@@ -27,10 +27,16 @@ function deadSince(values: Float32Array, counts: Uint16Array | null): number | n
   return first < values.length ? first : null;
 }
 
-function line(values: Float32Array): (number | null)[] {
+/** A few points of a row's way for a small line: the largest norm of each stretch, null without one. */
+export function wayOf({ values }: RowCells): (number | null)[] {
   const points = Math.min(POINTS, values.length);
   return Array.from({ length: points }, (_, point) => {
-    const stretch = values.subarray(Math.floor((point * values.length) / points), Math.floor(((point + 1) * values.length) / points));
-    return stretch.reduce<number | null>((most, value) => (Number.isNaN(value) || (most !== null && value <= most) ? most : value), null);
+    let most: number | null = null;
+    const end = Math.floor(((point + 1) * values.length) / points);
+    for (let at = Math.floor((point * values.length) / points); at < end; at++) {
+      const value = values[at] ?? NaN;
+      if (!Number.isNaN(value) && (most === null || value > most)) most = value;
+    }
+    return most;
   });
 }
