@@ -295,6 +295,12 @@ class TestHeatmapInBytes:
         assert math.isnan(values[3])
         assert counts == (0, 0, 1, 2)
 
+    def test_counts_single_frames_too(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, layer_norms=[1.0, 2.0, INFINITY, NAN])
+        _, body = self.ask(run)
+        assert struct.unpack("<4H", body[16:]) == (0, 1, 0, 1)
+
     def test_has_no_counts_where_all_was_finite(self, service: ServiceUnderTest):
         run = service.declare_run()
         run.send(0, 2, layer_norms=[0.0, 2.0, 0.1234567, 4.0])

@@ -56,7 +56,7 @@ class Heatmap:
 
     head: dict[str, Any]
     values: NDArray[np.float32]
-    non_finite: NDArray[np.int64]
+    non_finite: NDArray[np.integer[Any]]
 
 
 def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int, asked: StepRange) -> Heatmap:
@@ -94,7 +94,8 @@ def heatmap_as_bytes(heatmap: Heatmap) -> bytes:
     some = bool(heatmap.non_finite.any())
     head = encode(heatmap.head | {"counts": some})
     head += b" " * (-len(head) % 4)  # behind it a reader lays arrays over the bytes, and they must be aligned
-    counts = np.minimum(heatmap.non_finite, _MOST_COUNTED).astype("<u2").tobytes() if some else b""
+    # counts of single frames are bytes, for which the limit would be too large
+    counts = np.minimum(heatmap.non_finite.astype(np.int64), _MOST_COUNTED).astype("<u2").tobytes() if some else b""
     return b"".join((len(head).to_bytes(4, "little"), head, heatmap.values.astype("<f4").tobytes(), counts))
 
 
@@ -107,7 +108,7 @@ def _shortened(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.round(values * scale) / scale
 
 
-def _sparse(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _sparse(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """[layer, bucket, count] of the few that are not zero."""
     layer, bucket = np.nonzero(counts)
     return np.stack([layer, bucket, counts[layer, bucket].astype(np.int64)], axis=1)

@@ -202,7 +202,7 @@ export const strings = {
       norm: "Norm of the gradient at the newest step, before clipping",
       share: "Part in the squared gradient norm of the newest step",
       ratio: "Norm of the gradient divided by the norm of the weights, when these were last measured",
-      trend: "The newest norm in units of the median over the run; the line is its way, on a logarithmic scale",
+      trend: "The largest norm of the newest point in units of the median of all points; the line is its way, on a logarithmic scale",
     },
     dead: "dead",
     deadSince: (step: number): string => `The gradient is zero since step ${formatCount(step)}`,

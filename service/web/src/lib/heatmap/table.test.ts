@@ -19,19 +19,23 @@ describe("the layer table", () => {
   });
 
   test("puts what is not known last", () => expect(names("ratio", true, noTrend)).toEqual(["b", "a", "c"]));
-  test("orders by how far a layer is from its usual norm", () => expect(names("trend", true, (row) => trendOf(cells([1, 1]), row.layer.name === "a" ? 50 : 2))).toEqual(["b", "a", "c"]));
+  test("orders by how far a layer is from its usual norm", () => expect(names("trend", true, (row) => trendOf(cells([1, 1, row.layer.name === "a" ? 50 : 2])))).toEqual(["b", "a", "c"]));
   test("has the norm of the gradient in relation to that of the weights", () => expect(rows.map((row) => row.ratio)).toEqual([0.5, NaN, null]));
 });
 
 describe("the trend of a layer", () => {
-  test("is the newest norm in units of the median", () => {
-    expect(trendOf(cells([2, NaN, 1, 4]), 6)).toEqual({ usual: 2, times: 3, deadSince: null });
-    expect(trendOf(cells([NaN]), 1)).toEqual({ usual: null, times: null, deadSince: null });
+  test("is the newest point in units of the median", () => {
+    expect(trendOf(cells([2, NaN, 1, 6]))).toEqual({ usual: 2, times: 3, deadSince: null });
+  });
+
+  test("is not known where the newest point is not finite or not there", () => {
+    expect(trendOf(cells([1, NaN]))).toEqual({ usual: 1, times: null, deadSince: null });
+    expect(trendOf({ values: Float32Array.from([1, 1]), counts: Uint16Array.from([0, 1]) }).times).toBeNull();
   });
 
   test("is dead after 50 frames without a gradient, unless it is frozen", () => {
     const [living, frozen] = tableRows([layer("a", {}), layer("b", { trainable: false })]);
-    const trend = trendOf(cells([1, 0, 0]), 0);
+    const trend = trendOf(cells([1, 0, 0]));
     expect(deadSince(living!, trend, [0, 25, 50], 25)).toBe(25);
     expect(deadSince(living!, trend, [0, 24, 48], 24)).toBeNull();
     expect(deadSince(frozen!, trend, [0, 25, 50], 25)).toBeNull();

@@ -4,7 +4,7 @@ import type { RowCells } from "./rows";
 export interface Trend {
   /** The median over all columns. */
   usual: number | null;
-  /** The newest norm in units of the usual one. */
+  /** The newest column in units of the usual one: largest norms both, so that like is compared with like. */
   times: number | null;
   /** The column since which the gradient is zero at every step. */
   deadSince: number | null;
@@ -12,12 +12,13 @@ export interface Trend {
 
 const POINTS = 24;
 
-export function trendOf({ values, counts }: RowCells, newest: number | null): Trend {
+export function trendOf({ values, counts }: RowCells): Trend {
   const ordered = values.slice().sort(); // those that are NaN come last
   let finite = ordered.length;
   while (finite > 0 && Number.isNaN(ordered[finite - 1])) finite--;
   const usual = finite === 0 ? null : (ordered[finite >> 1] ?? null);
-  const measurable = usual !== null && usual > 0 && newest !== null && Number.isFinite(newest);
+  const newest = values.at(-1) ?? NaN;
+  const measurable = usual !== null && usual > 0 && !Number.isNaN(newest) && (counts?.at(-1) ?? 0) === 0;
   return { usual, times: measurable ? newest / usual : null, deadSince: deadSince(values, counts) };
 }
 
