@@ -17,6 +17,10 @@ from gradvitals_service.runs.schemas import RunLive, RunRead
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, ScalarsRead, SeriesRead
 
 NAN = float("nan")
+PARAMETERS = {  # which the answer depends on
+    "/api/v1/dashboard/groups": {"by": "tag"},
+    "/api/v1/runs/{run_id}/layers/series": {"layer": "head.weight"},
+}
 ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/dashboard": DashboardRead,
     "/api/v1/dashboard/facets": FacetsRead,
@@ -27,6 +31,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/runs/{run_id}/scalars": ScalarsRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
     "/api/v1/runs/{run_id}/layers/heatmap": HeatmapRead,
+    "/api/v1/runs/{run_id}/layers/series": SeriesRead,
     "/api/v1/runs/{run_id}/advice": AdviceRead,
     "/api/v1/runs/{run_id}/events": EventList,
     "/api/v1/runs/{run_id}/events/{event_id}/evidence": EvidenceRead,
@@ -66,9 +71,8 @@ class TestAnswers:
     def test_are_of_the_declared_shape(self, service: ServiceUnderTest, run: Speaker):
         (event_id,) = [event["event_id"] for event in service.get(f"{run.path}/events")["events"]]
         for path, model in ANSWERS.items():
-            asked = {"by": "tag"} if path.endswith("/groups") else {}
-            found = service.get(path.format(run_id=run.run_id, event_id=event_id, project="gru-lm"), **asked)
-            assert_is(model, found)
+            made = path.format(run_id=run.run_id, event_id=event_id, project="gru-lm")
+            assert_is(model, service.get(made, **PARAMETERS.get(path, {})))
 
     def test_are_all_declared(self, service: ServiceUnderTest):
         paths = service.app.openapi()["paths"]

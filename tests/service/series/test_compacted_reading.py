@@ -12,8 +12,9 @@ from gradvitals_service.database import begin_snapshot
 from gradvitals_service.series.attempts import Span
 from gradvitals_service.series.compactor import Compactor
 from gradvitals_service.series.export import Wanted, export
-from gradvitals_service.series.heatmap import read_heatmap
+from gradvitals_service.series.heatmap import heatmap_as_json, read_heatmap
 from gradvitals_service.series.history import layer_norms_at
+from gradvitals_service.series.layer_series import read_layer_series
 from gradvitals_service.series.layers import read_layers
 from gradvitals_service.series.models import Chunk, RollupRow, Segment, SegmentColumn
 from gradvitals_service.series.queries import Line, newest_layers
@@ -35,7 +36,12 @@ def series(stream: StreamInTables, points: int = 10_000, asked=(None, None), met
 
 def heatmap(stream: StreamInTables, points: int = 10_000, asked=(None, None), statistic="max") -> dict:
     with begin_snapshot(stream.session_factory) as session:
-        return decoded(read_heatmap(session, line_of(stream), statistic, points, asked))
+        return decoded(heatmap_as_json(read_heatmap(session, line_of(stream), statistic, points, asked)))
+
+
+def layer_series(stream: StreamInTables, layer: str, points: int = 10_000, asked=(None, None)) -> dict:
+    with begin_snapshot(stream.session_factory) as session:
+        return decoded(read_layer_series(session, line_of(stream), layer, points, asked))
 
 
 def decoded(answer: dict) -> dict:
@@ -87,6 +93,12 @@ class TestEveryFrame:
         assert scalars() == before == {"names": ["accuracy"], "count": 1}
         with stream.session_factory.begin() as session:
             assert session.scalars(select(Chunk.first)).all() == []
+
+    def test_of_one_layer_is_the_same_after_compaction(self, stream: StreamInTables):
+        before = layer_series(stream, "block1.weight", asked=(1000, 3333))
+        compact(stream)
+        assert layer_series(stream, "block1.weight", asked=(1000, 3333)) == before
+        assert len(before["series"]["norm"]["max"]) == before["frames"] == 2331
 
     @pytest.mark.parametrize("asked", [(None, None), (1000, 3333)])
     def test_of_an_export_is_the_same_bytes_after_compaction(self, stream: StreamInTables, asked):
@@ -159,6 +171,25 @@ class TestBuckets:
             means = [before["series"][name]["mean"], after["series"][name]["mean"]]
             assert means[1] == pytest.approx(means[0]), name
         assert len(exact) == 4
+
+    def test_of_one_layer_are_those_of_the_heat_map(self, session_factory: sessionmaker[Session]):
+        stream = make_stream(session_factory)
+        for seed in range(4):
+            stream.add(1024, seed=seed)
+        stream.end()
+        frames = layer_series(stream, "block1.weight", points=4)
+        compact(stream)
+        for points in (4, 40):
+            answer, shown = layer_series(stream, "block1.weight", points), heatmap(stream, points)
+            assert answer["step"] == shown["step"]
+            assert answer["series"]["norm"]["max"] == pytest.approx(shown["values"][1], rel=1e-3)
+            bad = [(bucket, count) for layer, bucket, count in shown["non_finite"] if layer == 1]
+            assert bad == [(at, count) for at, count in enumerate(answer["series"]["norm"]["non_finite"]) if count]
+        rolled_up = layer_series(stream, "block1.weight", points=4)["series"]
+        for name in ("norm", "global_norm"):
+            for statistic in ("min", "max", "non_finite"):
+                assert rolled_up[name][statistic] == frames["series"][name][statistic]
+            assert rolled_up[name]["mean"] == pytest.approx(frames["series"][name]["mean"])
 
     def test_of_a_heat_map_hold_the_spikes_of_every_layer(self, session_factory: sessionmaker[Session]):
         stream = make_stream(session_factory)

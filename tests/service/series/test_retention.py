@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from service.series.storing import NOW, StreamInTables, WriterAtOnce, make_stream
-from service.series.test_compacted_reading import exported, heatmap, series
+from service.series.test_compacted_reading import exported, heatmap, layer_series, series
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 from typer.testing import CliRunner
@@ -56,6 +56,7 @@ class TestRetention:
         retention(stream).work(NOW + timedelta(days=31))
         gone = {"first_step": 0, "last_step": 1999, "n": 2000, "reason": "retention"}
         assert heatmap(stream, asked=(10, 20))["gaps"] == [gone]
+        assert layer_series(stream, "block1.weight", asked=(10, 20))["gaps"] == [gone]
         assert [piece["missing"] for piece in exported(stream)] == [gone]
 
     def test_leaves_what_is_younger_and_projects_that_keep_everything(self, stream: StreamInTables):

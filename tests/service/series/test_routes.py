@@ -1,5 +1,7 @@
 """Series and layers over HTTP, as the page asks for them."""
 
+import json
+import math
 import struct
 from uuid import uuid4
 
@@ -306,6 +308,75 @@ class TestHeatmap:
         assert (answer["step"], answer["layers"], answer["values"]) == ([], [], [])
 
 
+class TestHeatmapInBytes:
+    """The same answer as in JSON, told to who accepts it."""
+
+    def ask(self, run: Speaker, **asked: object) -> tuple[dict, bytes]:
+        headers = run.service.read | {"Accept": "application/vnd.gradvitals.heatmap, application/json"}
+        answer = run.service.client.get(f"{run.path}/layers/heatmap", headers=headers, params=asked)
+        assert answer.headers["content-type"] == "application/vnd.gradvitals.heatmap"
+        length = int.from_bytes(answer.content[:4], "little")
+        assert length % 4 == 0  # so that what follows can be read where it lies
+        return json.loads(answer.content[4 : 4 + length]), answer.content[4 + length :]
+
+    def test_has_a_row_of_exact_norms_for_each_layer_and_then_the_counts(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 4, layer_norms=[1.0, 2.0, 0.1234567, NAN, 5.0, NAN, 7.0, NAN])
+        head, body = self.ask(run, points=2)
+        assert (head.pop("counts"), head["step"], head["layers"]) == (True, [0, 2], ["encoder.weight", "head.weight"])
+        in_json = service.get(f"{run.path}/layers/heatmap", points=2)
+        assert head == {name: value for name, value in in_json.items() if name not in ("values", "non_finite")}
+        values, counts = struct.unpack("<4f", body[:16]), struct.unpack("<4H", body[16:])
+        assert values[:3] == (1.0, 7.0, 2.0)
+        assert math.isnan(values[3])
+        assert counts == (0, 0, 1, 2)
+
+    def test_counts_single_frames_too(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, layer_norms=[1.0, 2.0, INFINITY, NAN])
+        _, body = self.ask(run)
+        assert struct.unpack("<4H", body[16:]) == (0, 1, 0, 1)
+
+    def test_has_no_counts_where_all_was_finite(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 2, layer_norms=[0.0, 2.0, 0.1234567, 4.0])
+        head, body = self.ask(run)
+        assert head["counts"] is False
+        assert struct.unpack("<4f", body) == pytest.approx((0.0, 0.1234567, 2.0, 4.0))
+
+    def test_of_a_run_without_frames_is_a_head_alone(self, service: ServiceUnderTest):
+        head, body = self.ask(service.declare_run())
+        assert (head["layers"], head["step"], body) == ([], [], b"")
+
+
+class TestSeriesOfALayer:
+    def test_has_its_norm_beside_the_global_one(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 4, layer_norms=[1.0, 2.0, 3.0, NAN, 5.0, 6.0, 7.0, 8.0])
+        answer = service.get(f"{run.path}/layers/series", layer="head.weight", points=2)
+        assert (answer["step"], answer["bucket"], answer["last_step"]) == ([0, 2], 2, 3)
+        norm = {"min": [2.0, 6.0], "max": [2.0, 8.0], "mean": [2.0, 7.0], "non_finite": [1, 0]}
+        assert answer["series"]["norm"] == norm
+        assert answer["series"]["global_norm"]["max"] == [5.0, 5.0]
+
+    def test_shows_the_steps_asked_for(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 10)
+        answer = service.get(f"{run.path}/layers/series", layer="encoder.weight", from_step=3, to_step=5)
+        assert (answer["step"], answer["series"]["norm"]["max"]) == ([3, 4, 5], [3.0, 3.0, 3.0])
+
+    def test_of_a_layer_that_there_is_not_is_not_found(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        asked = {"layer": "nose.weight"}
+        answer = service.client.get(f"{run.path}/layers/series", params=asked, headers=service.read)
+        assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+        assert "'nose.weight'" in answer.json()["detail"]
+
+    def test_without_a_layer_is_refused(self, service: ServiceUnderTest):
+        answer = service.client.get(f"{service.declare_run().path}/layers/series", headers=service.read)
+        assert (answer.status_code, answer.json()["detail"][:12]) == (422, "query.layer:")
+
+
 class TestExport:
     def export(self, run: Speaker, **asked: object):
         return run.service.client.get(f"{run.path}/export", headers=run.service.read, params=asked)
@@ -349,7 +420,7 @@ class TestBadParameters:
             assert answer.json()["detail"].startswith(f"query.{parameter}: ")
 
     def test_a_run_that_is_no_id_is_refused_by_name(self, service: ServiceUnderTest):
-        for what in ("series", "layers", "layers/heatmap", "export"):
+        for what in ("series", "layers", "layers/heatmap", "layers/series?layer=head.weight", "export"):
             answer = service.client.get(f"/api/v1/runs/mine/{what}", headers=service.read)
             assert (answer.status_code, answer.json()["error"]) == (422, "malformed")
             assert answer.json()["detail"].startswith("path.run_id: ")

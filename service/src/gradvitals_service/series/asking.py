@@ -64,6 +64,12 @@ class HeatmapQuery(_Points, _Range, LineQuery):
     statistic: Statistic = "max"
 
 
+class LayerSeriesQuery(_Points, _Range, LineQuery):
+    """One layer over steps."""
+
+    layer: str = Field(max_length=512, description="the layer's name")
+
+
 class ExportQuery(_Range, LineQuery):
     """Exact frames."""
 

@@ -19,9 +19,12 @@ from gradvitals_service.series.ranges import K, Part, RemovedError
 from gradvitals_service.series.reading import StepRange, as_json, gaps_shown, read_spans
 from gradvitals_service.series.rollup import Extent, decode_layer_buckets, decode_layer_extremes, decode_metrics
 from gradvitals_service.series.segments import decode_column, layer_column
+from gradvitals_service.wirejson import encode
 
 Statistic = Literal["max", "mean", "min"]
 _ALL = "layers"
+BINARY = "application/vnd.gradvitals.heatmap"
+_MOST_COUNTED = 2**16 - 1
 # By the power of ten of a float32, from -45 to 38: the factor that leaves four digits before the point.
 _SCALES = 10.0 ** (3.0 - np.r_[0:39, -45:0])
 
@@ -47,7 +50,16 @@ _KEEPING: dict[Statistic, Keeping[Any]] = {
 }
 
 
-def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int, asked: StepRange) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """All layers over some steps: ``values`` float32[L, b], NaN without a finite norm, and counts of the others."""
+
+    head: dict[str, Any]
+    values: NDArray[np.float32]
+    non_finite: NDArray[np.integer[Any]]
+
+
+def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int, asked: StepRange) -> Heatmap:
     """All layers over the steps asked for, in at most ``points`` buckets: those of the newest layout, by name."""
     reaches = queries.reaches(session, line)
     spans = cut_overlaps(reaches)
@@ -56,7 +68,7 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
     layers = Layers(queries.layer_names(session, line.run_id), newest, keeping)
     size, part, damaged = read_spans(session, line, spans, layers, points, asked)
     kept = part.metrics[_ALL]
-    return {
+    head = {
         "run_id": line.run_id,
         "monitor": line.monitor,
         "rank": line.rank,
@@ -65,10 +77,26 @@ def read_heatmap(session: Session, line: Line, statistic: Statistic, points: int
         "step": as_json(part.extent.first_step),
         "layers": layers.names,
         "statistic": statistic,
-        "values": as_json(_shortened(keeping.shown(kept))),
-        "non_finite": as_json(_sparse(kept.non_finite)),
         "gaps": gaps_shown(session, line, reaches, spans, asked) + damaged,
     }
+    return Heatmap(head, keeping.shown(kept), kept.non_finite)
+
+
+def heatmap_as_json(heatmap: Heatmap) -> dict[str, Any]:
+    """As lists of numbers."""
+    values, non_finite = as_json(_shortened(heatmap.values)), as_json(_sparse(heatmap.non_finite))
+    return heatmap.head | {"values": values, "non_finite": non_finite}
+
+
+def heatmap_as_bytes(heatmap: Heatmap) -> bytes:
+    """As a head in JSON and the two matrices behind it, as docs/wire.md says: with thousands of layers, JSON would be
+    several times as long, and would keep a page busy for longer than drawing it does."""
+    some = bool(heatmap.non_finite.any())
+    head = encode(heatmap.head | {"counts": some})
+    head += b" " * (-len(head) % 4)  # behind it a reader lays arrays over the bytes, and they must be aligned
+    # counts of single frames are bytes, for which the limit would be too large
+    counts = np.minimum(heatmap.non_finite.astype(np.int64), _MOST_COUNTED).astype("<u2").tobytes() if some else b""
+    return b"".join((len(head).to_bytes(4, "little"), head, heatmap.values.astype("<f4").tobytes(), counts))
 
 
 def _shortened(values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -80,7 +108,7 @@ def _shortened(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.round(values * scale) / scale
 
 
-def _sparse(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _sparse(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """[layer, bucket, count] of the few that are not zero."""
     layer, bucket = np.nonzero(counts)
     return np.stack([layer, bucket, counts[layer, bucket].astype(np.int64)], axis=1)

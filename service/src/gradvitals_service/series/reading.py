@@ -21,9 +21,16 @@ StepRange = tuple[int | None, int | None]  # both ends included, None = without 
 
 def read_series(session: Session, line: Line, metrics: Sequence[str], points: int, asked: StepRange) -> dict[str, Any]:
     """Some metrics over the steps asked for, in at most ``points`` buckets."""
+    return read_columns(session, line, Metrics(metrics), points, asked)
+
+
+def read_columns(
+    session: Session, line: Line, source: Source[Buckets], points: int, asked: StepRange
+) -> dict[str, Any]:
+    """Whatever a source makes of frames, over the steps asked for."""
     reaches = queries.reaches(session, line)
     spans = cut_overlaps(reaches)
-    size, part, damaged = read_spans(session, line, spans, Metrics(metrics), points, asked)
+    size, part, damaged = read_spans(session, line, spans, source, points, asked)
     last_steps = {reach.attempt_id: reach.last_step for reach in reaches}
     return {
         "run_id": line.run_id,
@@ -32,7 +39,7 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
         "frames": int(part.extent.frames.sum()),
         "bucket": size,
         "step": as_json(part.extent.first_step),
-        "series": {name: _buckets_as_json(part.metrics[name]) for name in metrics},
+        "series": {name: _buckets_as_json(buckets) for name, buckets in part.metrics.items()},
         "gaps": gaps_shown(session, line, reaches, spans, asked) + damaged,
         "attempts": [
             {"attempt_id": span.attempt_id, "first_step": span.first_step, "last_step": last_steps[span.attempt_id]}

@@ -226,11 +226,25 @@ def decode_layer_extremes(blob: bytes, extent: Extent, layer_count: int, pick: n
     return Extremes(values, non_finite, pick)
 
 
+def decode_layer(blob: bytes, extent: Extent, layer_count: int, place: int) -> Buckets:
+    """Read back one layer [b], without putting the bytes of all others together."""
+    header, body = _open(blob)
+    _check_layers(header, body, extent, layer_count)
+    position, read = 0, []
+    for _, kind in _LAYER_STATISTICS:
+        size = np.dtype(kind).itemsize
+        end = position + size * layer_count * header.buckets
+        by_place = np.frombuffer(body[position:end], np.uint8).reshape(size, layer_count, header.buckets)
+        read.append(unshuffle(by_place[:, place].tobytes(), kind))
+        position = end
+    minimum, maximum, mean, non_finite = read
+    return Buckets(minimum, maximum, mean, extent.frames - non_finite, non_finite)
+
+
 def _layer_statistics(blob: bytes, extent: Extent, layer_count: int, wanted: Collection[str]) -> list[NDArray[Any]]:
     header, body = _open(blob)
+    _check_layers(header, body, extent, layer_count)
     values = layer_count * header.buckets
-    if header.buckets != len(extent) or len(body) != values * 14:
-        raise CorruptChunkError(f"a rollup's layers are not those of {len(extent)} buckets and {layer_count} layers")
     position, read = 0, []
     for name, kind in _LAYER_STATISTICS:
         end = position + np.dtype(kind).itemsize * values
@@ -238,6 +252,11 @@ def _layer_statistics(blob: bytes, extent: Extent, layer_count: int, wanted: Col
             read.append(unshuffle(body[position:end], kind).reshape(layer_count, header.buckets))
         position = end
     return read
+
+
+def _check_layers(header: _Header, body: memoryview, extent: Extent, layer_count: int) -> None:
+    if header.buckets != len(extent) or len(body) != layer_count * header.buckets * 14:
+        raise CorruptChunkError(f"a rollup's layers are not those of {len(extent)} buckets and {layer_count} layers")
 
 
 def _open(blob: bytes) -> tuple[_Header, memoryview]:

@@ -11,9 +11,17 @@ from starlette.responses import Response, StreamingResponse
 
 from gradvitals_service.auth.scopes import require_read
 from gradvitals_service.direct import DirectRoute
-from gradvitals_service.series.asking import ExportQuery, HeatmapQuery, LineQuery, SeriesQuery, reading
+from gradvitals_service.series.asking import (
+    ExportQuery,
+    HeatmapQuery,
+    LayerSeriesQuery,
+    LineQuery,
+    SeriesQuery,
+    reading,
+)
 from gradvitals_service.series.export import CONTENT_TYPE, Wanted, check_layers, export
-from gradvitals_service.series.heatmap import read_heatmap
+from gradvitals_service.series.heatmap import BINARY, heatmap_as_bytes, heatmap_as_json, read_heatmap
+from gradvitals_service.series.layer_series import read_layer_series
 from gradvitals_service.series.layers import read_layers
 from gradvitals_service.series.reading import read_series
 from gradvitals_service.series.scalars import read_scalars
@@ -47,12 +55,23 @@ def read_run_layers(run_id: UUID, request: Request, asked: Annotated[LineQuery, 
         return WireJSONResponse(read_layers(session, line))
 
 
-@charts.get("/layers/heatmap", response_model=HeatmapRead)
+@charts.get("/layers/heatmap", response_model=HeatmapRead, responses={200: {"content": {BINARY: {}}}})
 def read_run_heatmap(run_id: UUID, request: Request, asked: Annotated[HeatmapQuery, Query()]) -> Response:
-    """The norm of every layer over steps, in buckets that keep every spike."""
+    """The norm of every layer over steps, in buckets that keep every spike. In bytes for who accepts them."""
     steps = asked.steps()
     with reading(request, run_id, asked) as (session, line):
-        return WireJSONResponse(read_heatmap(session, line, asked.statistic, asked.points, steps))
+        heatmap = read_heatmap(session, line, asked.statistic, asked.points, steps)
+    if BINARY in request.headers.get("accept", ""):
+        return Response(heatmap_as_bytes(heatmap), media_type=BINARY, headers={"Vary": "Accept"})
+    return WireJSONResponse(heatmap_as_json(heatmap), headers={"Vary": "Accept"})
+
+
+@charts.get("/layers/series", response_model=SeriesRead)
+def read_run_layer_series(run_id: UUID, request: Request, asked: Annotated[LayerSeriesQuery, Query()]) -> Response:
+    """The norm of one layer over steps as ``norm``, beside the ``global_norm`` of the same buckets."""
+    steps = asked.steps()
+    with reading(request, run_id, asked) as (session, line):
+        return WireJSONResponse(read_layer_series(session, line, asked.layer, asked.points, steps))
 
 
 @router.get("/export", response_class=StreamingResponse, responses={200: {"content": {CONTENT_TYPE: {}}}})

@@ -401,9 +401,29 @@ export interface paths {
         };
         /**
          * Read Run Heatmap
-         * @description The norm of every layer over steps, in buckets that keep every spike.
+         * @description The norm of every layer over steps, in buckets that keep every spike. In bytes for who accepts them.
          */
         get: operations["read_run_heatmap_api_v1_runs__run_id__layers_heatmap_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/layers/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Layer Series
+         * @description The norm of one layer over steps as ``norm``, beside the ``global_norm`` of the same buckets.
+         */
+        get: operations["read_run_layer_series_api_v1_runs__run_id__layers_series_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3084,6 +3104,48 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HeatmapRead"];
+                    "application/vnd.gradvitals.heatmap": unknown;
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
+    read_run_layer_series_api_v1_runs__run_id__layers_series_get: {
+        parameters: {
+            query: {
+                from_step?: number | null;
+                /** @description the layer's name */
+                layer: string;
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                /** @description at most this many buckets */
+                points?: number;
+                rank?: number;
+                to_step?: number | null;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesRead"];
                 };
             };
             /** @description a refusal, in one shape for all */

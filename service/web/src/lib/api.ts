@@ -1,5 +1,6 @@
 /** The API that the page uses: one function a question. Every failure is an ApiError that says whether trying again can help. */
 import { filterQuery, type Choice } from "./choice";
+import { decodeHeatmap, type HeatColumns } from "./heatmap/columns";
 import { inboxQuery, type InboxFilter } from "./inbox";
 import type { Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarNames, SeriesAnswer } from "./model";
 
@@ -25,6 +26,15 @@ export interface SeriesQuery {
 }
 
 type EventKey = Pick<EventForPeople, "run_id" | "event_id">;
+/** Steps, both ends included, in at most so many points. */
+export interface RangeQuery {
+  points?: number;
+  from?: number | null;
+  to?: number | null;
+  monitor?: string | null;
+}
+
+const HEATMAP = "application/vnd.gradvitals.heatmap";
 
 export class Api {
   readonly #fetch: Fetch;
@@ -68,6 +78,22 @@ export class Api {
     return this.#get(`/runs/${encodeURIComponent(id)}/layers`, { monitor }, signal);
   }
 
+  /** All layers over steps. Bytes: as JSON it is several times as long. */
+  async heatmap(id: string, query: RangeQuery, signal?: AbortSignal): Promise<HeatColumns> {
+    const response = await this.#ask(`/runs/${encodeURIComponent(id)}/layers/heatmap`, rangeValues(query), HEATMAP, signal);
+    try {
+      return decodeHeatmap(await response.arrayBuffer());
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new ApiError("broken", "the service's answer is not a heat map");
+    }
+  }
+
+  /** One layer's norm over steps, beside the global one. */
+  layerSeries(id: string, layer: string, query: RangeQuery, signal?: AbortSignal): Promise<SeriesAnswer> {
+    return this.#get(`/runs/${encodeURIComponent(id)}/layers/series`, { layer, ...rangeValues(query) }, signal);
+  }
+
   async events(id: string, signal?: AbortSignal): Promise<EventForPeople[]> {
     const answer = await this.#get<EventList>(`/runs/${encodeURIComponent(id)}/events`, {}, signal);
     return answer.events;
@@ -102,11 +128,7 @@ export class Api {
   }
 
   async #get<Answer>(path: string, query: Record<string, string | null>, signal?: AbortSignal): Promise<Answer> {
-    const values = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== null);
-    const search = values.length === 0 ? "" : `?${new URLSearchParams(values)}`;
-    const init = { headers: { Accept: "application/json" }, ...(signal ? { signal } : {}) };
-    const response = await this.#send(`/api/v1${path}${search}`, init);
-    if (!response.ok) throw await failure(response);
+    const response = await this.#ask(path, query, "application/json", signal);
     try {
       return (await response.json()) as Answer;
     } catch (error) {
@@ -120,6 +142,14 @@ export class Api {
     const response = await this.#send(`/api/v1${path}`, { method, ...content });
     if (!response.ok) throw await failure(response);
     return (await response.json()) as Answer;
+  }
+
+  async #ask(path: string, query: Record<string, string | null>, accept: string, signal?: AbortSignal): Promise<Response> {
+    const values = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== null);
+    const search = values.length === 0 ? "" : `?${new URLSearchParams(values)}`;
+    const response = await this.#send(`/api/v1${path}${search}`, { headers: { Accept: accept }, ...(signal ? { signal } : {}) });
+    if (!response.ok) throw await failure(response);
+    return response;
   }
 
   async #send(path: string, init: RequestInit): Promise<Response> {
@@ -142,6 +172,10 @@ export function exportPath(id: string, query: Pick<SeriesQuery, "metrics" | "fro
 /** Names separated by commas; those in a name are escaped, as docs/wire.md says. */
 function metricList(names: readonly string[]): string {
   return names.map((name) => name.replace(/[\\,]/g, "\\$&")).join(",");
+}
+
+function rangeValues({ points, from, to, monitor }: RangeQuery): Record<string, string | null> {
+  return { points: String(points ?? 1000), from_step: from?.toString() ?? null, to_step: to?.toString() ?? null, monitor: monitor ?? null };
 }
 
 /** True for the error that an aborted request ends with: nobody waits for it any more. */

@@ -21,6 +21,7 @@ export type ScalarNames = Schemas["ScalarsRead"];
 export type MetricColumns = Schemas["MetricRead"];
 export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];
+export type HeatmapAnswer = Schemas["HeatmapRead"];
 export type LayerRow = Schemas["LayerRead"];
 export type Health = RunSummary["health"];
 export type RunState = RunSummary["state"];

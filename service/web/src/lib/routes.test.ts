@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { EVERYTHING, type Choice } from "./choice";
-import { changed, comparePath, isRunId, overviewPath, parseRoute, runPath, safeLink } from "./routes";
+import { changed, comparePath, isRunId, layerQuery, overviewPath, parseRoute, runPath, safeLink } from "./routes";
 
 const route = (address: string) => {
   const { pathname, search } = new URL(address, "http://host");
@@ -20,7 +20,8 @@ describe("addresses", () => {
   });
 
   test("a run's zoom, monitor and opened event survive its address", () => {
-    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2", event: "e-1" }))).toEqual({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2", event: "e-1", scalars: null });
+    const chosen = { from: 1960, to: 2060, monitor: "main-2", event: "e-1" };
+    expect(route(runPath("r-1", chosen))).toMatchObject({ view: "run", id: "r-1", ...chosen, scalars: null });
   });
 
   test("the scalars that are shown survive their address, whatever they are called; none is not the same as the first few", () => {
@@ -33,6 +34,12 @@ describe("addresses", () => {
   test("one part of an address changes and the others stay", () => {
     expect(changed("/runs/r", "?from=1&to=9&layer=head", { from: "2", to: null })).toBe("/runs/r?layer=head&from=2");
     expect(changed("/runs/r", "?from=1", { from: null })).toBe("/runs/r");
+  });
+
+  test("what was chosen among a run's layers survives its address", () => {
+    const layers = { layer: "h.0.attn weight&é", find: "attn bias", byModule: true };
+    expect(route(changed("/runs/r-1", "?from=1", layerQuery(layers)))).toMatchObject({ view: "run", from: 1, layers });
+    expect(changed("/runs/r-1", "", layerQuery({ layer: null, find: "", byModule: false }))).toBe("/runs/r-1");
   });
 
   test("compared runs survive their address, each once and twelve at most", () => {

@@ -7,11 +7,31 @@ import type { Event } from "./model";
 export type Route =
   /** ``all``: everything is meant, and not what the person saved. */
   | { view: "overview"; choice: Choice; all: boolean }
-  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; event: string | null; scalars: string[] | null }
+  | RunRoute
   | { view: "inbox"; filter: InboxFilter }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
   | { view: "not_found"; path: string };
+
+export interface RunRoute {
+  view: "run";
+  id: string;
+  from: number | null;
+  to: number | null;
+  monitor: string | null;
+  /** The event whose evidence is open. */
+  event: string | null;
+  /** The scalars that are shown; null: the first few. */
+  scalars: string[] | null;
+  layers: LayerChoice;
+}
+
+/** What a person chose among a run's layers: the one whose series is shown, a search, and whether modules are rows. */
+export interface LayerChoice {
+  layer: string | null;
+  find: string;
+  byModule: boolean;
+}
 
 export const COMPARE_LIMIT = 12;
 const MOMENT_MARGIN = 60;
@@ -32,6 +52,7 @@ export function parseRoute(path: string, search: string): Route {
     monitor: query.get("monitor"),
     event: query.get("event"),
     scalars: query.has("scalar") ? query.getAll("scalar").filter((name) => name !== "") : null,
+    layers: { layer: query.get("layer"), find: query.get("find") ?? "", byModule: query.get("by") === "module" },
   };
 }
 
@@ -70,6 +91,11 @@ export function changed(path: string, search: string, values: Record<string, str
     for (const each of list) query.append(name, each);
   }
   return query.size === 0 ? path : `${path}?${query}`;
+}
+
+/** The part of a run's address that says what was chosen among its layers. */
+export function layerQuery({ layer, find, byModule }: LayerChoice): Record<string, string | null> {
+  return { layer, find: find || null, by: byModule ? "module" : null };
 }
 
 export function comparePath(runs: readonly string[]): string {

@@ -24,6 +24,8 @@ export class RunView {
   attempts = $state.raw<AttemptStart[]>([]);
   readonly scalars: ScalarView;
   error = $state.raw<ApiError | null>(null);
+  /** How often all of it was read: what is read beside it must be read again then, too. */
+  loads = $state(0);
   #revision = $state(0);
   #frame: number | null = null;
   #joined = false;
@@ -84,6 +86,7 @@ export class RunView {
       this.events = events;
       this.run = run;
       this.error = null;
+      this.loads++;
     }, true);
     if (this.#wantsLayers && this.error === null) this.#readLayers();
   }
