@@ -114,6 +114,7 @@ class TestAttempts:
         (attempt,) = service.get(run.path)["attempts"]
         assert (attempt["host"], attempt["pid"], attempt["last_step"], attempt["overhead"]) == ("node7", 4242, 6, 0.004)
         assert attempt["started_at"].startswith("2026-09-21T14:13:20")
+        assert (attempt["launch"], attempt["resumed_from_step"], attempt["live"]) == (str(run.launch), None, True)
         assert attempt["monitors"] == {"main": monitor}
 
     @pytest.mark.parametrize("end", ["finished", "failed"])

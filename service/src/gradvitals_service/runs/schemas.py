@@ -170,9 +170,12 @@ class AttemptRead(BaseModel):
     attempt_id: UUID
     rank: int
     world_size: int
+    launch: UUID = Field(description="attempts that were started together share it")
     host: str
     pid: int
     started_at: datetime
+    resumed_from_step: int | None
+    live: bool = Field(description="false: sent late, so that nobody was paged")
     state: str
     last_step: int | None
     heartbeat_at: datetime

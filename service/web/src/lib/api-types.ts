@@ -522,6 +522,17 @@ export interface components {
             host: string;
             /** Last Step */
             last_step: number | null;
+            /**
+             * Launch
+             * Format: uuid
+             * @description attempts that were started together share it
+             */
+            launch: string;
+            /**
+             * Live
+             * @description false: sent late, so that nobody was paged
+             */
+            live: boolean;
             /** Monitors */
             monitors: {
                 [key: string]: components["schemas"]["MonitorRead"];
@@ -532,6 +543,8 @@ export interface components {
             pid: number;
             /** Rank */
             rank: number;
+            /** Resumed From Step */
+            resumed_from_step: number | null;
             /**
              * Started At
              * Format: date-time

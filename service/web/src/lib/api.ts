@@ -1,5 +1,5 @@
 /** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
-import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
+import type { AdviceAnswer, Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -50,6 +50,10 @@ export class Api {
 
   layers(id: string, monitor: string | null, signal?: AbortSignal): Promise<LayersAnswer> {
     return this.#get(`/runs/${encodeURIComponent(id)}/layers`, { monitor }, signal);
+  }
+
+  advice(id: string, monitor: string | null, signal?: AbortSignal): Promise<AdviceAnswer> {
+    return this.#get(`/runs/${encodeURIComponent(id)}/advice`, { monitor }, signal);
   }
 
   async events(id: string, signal?: AbortSignal): Promise<Event[]> {

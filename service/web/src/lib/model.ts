@@ -15,6 +15,7 @@ export type MetricColumns = Schemas["MetricRead"];
 export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];
 export type LayerRow = Schemas["LayerRead"];
+export type AdviceAnswer = Schemas["AdviceRead"];
 export type Health = RunSummary["health"];
 
 /** A run as the live stream tells it: without its sparkline. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { comparePath, isRunId, overviewPath, parseRoute, runPath, safeLink } from "./routes";
+import { changedPath, comparePath, isRunId, overviewPath, parseRoute, runPath, safeLink } from "./routes";
 
 const route = (address: string) => {
   const { pathname, search } = new URL(address, "http://host");
@@ -13,7 +13,14 @@ describe("addresses", () => {
   });
 
   test("a run's zoom and monitor survive its address", () => {
-    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2" }))).toEqual({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2" });
+    expect(route(runPath("r-1", { from: 1960, to: 2060, monitor: "main-2" }))).toEqual({ view: "run", id: "r-1", from: 1960, to: 2060, monitor: "main-2", maxNorm: null });
+  });
+
+  test("a threshold and a zoom are kept side by side, and either can be taken out", () => {
+    const both = changedPath("/runs/r-1", "?from=1&to=2", { max_norm: "0.25" });
+    expect(route(both)).toMatchObject({ id: "r-1", from: 1, to: 2, maxNorm: 0.25 });
+    expect(changedPath("/runs/r-1", "?from=1&to=2&max_norm=0.25", { from: null, to: null })).toBe("/runs/r-1?max_norm=0.25");
+    expect(["0", "-1", "nonsense", "Infinity", ""].map((text) => route(`/runs/x?max_norm=${text}`))).toEqual(Array(5).fill(expect.objectContaining({ maxNorm: null })));
   });
 
   test("compared runs survive their address, each once and twelve at most", () => {

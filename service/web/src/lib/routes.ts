@@ -4,7 +4,7 @@ import type { Health } from "./model";
 
 export type Route =
   | { view: "overview"; q: string; health: Health | null }
-  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null }
+  | { view: "run"; id: string; from: number | null; to: number | null; monitor: string | null; maxNorm: number | null }
   | { view: "compare"; runs: string[] }
   | { view: "login" }
   | { view: "not_found"; path: string };
@@ -25,6 +25,7 @@ export function parseRoute(path: string, search: string): Route {
     from: parseStep(query.get("from")),
     to: parseStep(query.get("to")),
     monitor: query.get("monitor"),
+    maxNorm: parsePositive(query.get("max_norm")),
   };
 }
 
@@ -38,6 +39,12 @@ export function runPath(id: string, range: { from?: number | null; to?: number |
     to: range.to?.toString() ?? null,
     monitor: range.monitor ?? null,
   });
+}
+
+/** The same address with some of its values changed, and null ones taken out; what other parts of the view wrote stays. */
+export function changedPath(path: string, search: string, changes: Record<string, string | null>): string {
+  const kept = Object.fromEntries(new URLSearchParams(search));
+  return withQuery(path, { ...kept, ...changes });
 }
 
 export function comparePath(runs: readonly string[]): string {
@@ -77,6 +84,11 @@ function parseRuns(text: string | null): string[] {
 
 function parseStep(text: string | null): number | null {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function parsePositive(text: string | null): number | null {
+  const value = Number(text);
+  return Number.isFinite(value) && value > 0 ? value : null;
 }
 
 function decode(text: string): string {

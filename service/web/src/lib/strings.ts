@@ -68,7 +68,14 @@ export const strings = {
 
   empty: {
     heading: "Waiting for the first run",
-    lead: "Two lines in a training script on this machine, besides the import. The run appears here by itself, at its first step.",
+    lead: "Two lines in a training script, besides the import. The run appears here by itself, at its first step.",
+    here: "A training of the same user on this machine finds the service by itself. One elsewhere is told by GRADVITALS_URL and GRADVITALS_TOKEN.",
+    elsewhere: "The training finds the service by two variables; whoever runs the service has its ingest token:",
+    token: "<ingest token>",
+    environmentLabel: "Lines for the shell that starts the training",
+    copyEnvironment: "Copy the variables",
+    check: "Nothing appears? On the machine that trains, this says line by line what works and what does not:",
+    checkLine: "gradvitals check",
     removeHint: "The minus line goes: gradvitals clips inside optimizer.step() and measures while it does.",
     diff: [
       ["+", "import gradvitals"],
@@ -84,9 +91,10 @@ export const strings = {
     ] as [" " | "+" | "-", string][],
     diffLabel: "The change to a training script, as a diff",
     copy: "Copy the lines",
-    copied: "Copied",
     waiting: "Listening for the first step",
   },
+
+  copy: { copy: "Copy", path: "Copy the path", copied: "Copied", refused: "Select it and copy by hand" },
 
   run: {
     back: "All runs",
@@ -165,6 +173,31 @@ export const strings = {
   /** What a clip threshold does, and what another one would have done. */
   threshold: {
     heading: "Clip threshold",
+    hint: "gradient norms before clipping",
+    suggested: "Suggested",
+    present: "Now",
+    line: "The line",
+    off: "off",
+    noSuggestion: "There is no suggestion",
+    slider: "Clip threshold to try",
+    field: "Try another",
+    copyLine: (line: string): string => `Copy ${line}`,
+    picture: (frames: number, healthy: number, low: number, high: number): string =>
+      `Histogram of ${formatCount(frames)} gradient norms before clipping, ${formatCount(healthy)} of them healthy, from ${formatNumber(low)} to ${formatNumber(high)} on a logarithmic axis`,
+    says: (line: string, clipped: string, frames: number, rate: string): string => `${line} would have clipped ${clipped} of ${formatCount(frames)} steps, ${rate}`,
+    atLeast: (count: string): string => `at least ${count}`,
+    flag: (rate: string): string => `clips ${rate}`,
+    legend: { healthy: "healthy steps", other: "explosions, their surroundings and the first steps", heights: "heights on a log scale" },
+    beyond: (norm: number): string => `up to ${formatNumber(norm)} →`,
+    columns: { threshold: "max_norm", clipped: "Steps clipped", rate: "of all", healthyRate: "of healthy ones", coefficient: "Mean clip coefficient" },
+    summary: "What each threshold would have clipped",
+    nonFinite: (count: number): string => `${formatCount(count)} non-finite ${plural(count, "step is", "steps are")} not shown.`,
+    alreadyClipped: (count: number): string => `${formatCount(count)} ${plural(count, "step was", "steps were")} clipped before the measurement and ${plural(count, "is", "are")} not shown.`,
+    newest: (frames: number, rate: number, lr: number | null, effective: number | null): string =>
+      `Of the newest ${formatCount(frames)} steps ${rate === 0 ? "none was" : `${formatShare(rate)} were`} clipped` +
+      (lr === null || effective === null || effective >= 0.995 * lr ? "." : `; the learning rate of ${formatNumber(lr)} is in effect ${formatNumber(effective)}.`),
+    table: "Round thresholds as a table",
+    caveat: "Counted on the norms as they were: from the first step that is clipped otherwise, the weights and so the norms would have been others.",
   },
 
   /** The frames around the opening of an event. */
@@ -216,14 +249,22 @@ export const strings = {
   loading: "Loading",
 
   story: {
-    unknown: "No step has arrived yet.",
-    notMeasurable: "Not measurable: the gradients were clipped before gradvitals saw them, so their true norm is not known.",
+    unknown: "No step has arrived yet",
+    notMeasurable: "Not measurable: the gradients were clipped before gradvitals saw them, so their true norm is not known",
+    notRead: (health: string): string => `${health}: what happened is being read`,
     exploded: (step: number, times: number | null): string =>
       `Exploded at step ${formatCount(step)}${times === null ? "" : `, ${formatTimes(times)} times its usual norm`}`,
     nonFinite: (step: number): string => `Gradients non-finite since step ${formatCount(step)}`,
     nonFiniteToo: (step: number): string => `non-finite since step ${formatCount(step)}`,
+    weightsLost: "weights non-finite by now",
+    weightsLostBy: (step: number): string => `weights non-finite by step ${formatCount(step)}`,
     vanishing: (step: number): string => `Gradients vanishing since step ${formatCount(step)}`,
+    saturated: (step: number, coefficient: number | null): string =>
+      `Clipped on nearly every step since step ${formatCount(step)}${coefficient === null ? "" : `, usually to ${formatShare(coefficient)} of the gradient`}`,
+    unstable: (step: number): string => `Unstable since step ${formatCount(step)}, as runs are before they explode`,
+    twoProcesses: (rank: number): string => `Two processes train this run at once as rank ${rank}`,
     other: (kind: string, step: number): string => `${kind} since step ${formatCount(step)}`,
+    of: (monitor: string): string => ` (optimizer ${monitor})`,
     strongestIn: (layers: string): string => `strongest in ${layers}`,
     firstIn: (layers: string): string => `first in ${layers}`,
     vanishingIn: (layers: string): string => `in ${layers}`,
@@ -232,10 +273,31 @@ export const strings = {
     clipped: (rate: number): string => (rate === 0 ? "nothing clipped" : `${formatShare(rate)} of its steps clipped`),
     recovered: (kind: string, step: number): string => `an ${kind} at step ${formatCount(step)} is over`,
     recoveredA: (kind: string, step: number): string => `a ${kind} at step ${formatCount(step)} is over`,
-    finishedAt: (step: number): string => `finished at step ${formatCount(step)}`,
-    failedAt: (step: number): string => `the process failed at step ${formatCount(step)}`,
-    unreachable: "not heard of for a while",
-    paused: "paused",
+    recoveredMany: (count: number, kind: string, step: number): string => `${formatCount(count)} events are over, the gravest of them (${kind}) at step ${formatCount(step)}`,
+    /** What the process does, at the end of the sentence; while it runs there is nothing to say. */
+    state: {
+      paused: (): string => "paused",
+      unreachable: (): string => "not heard of for a while",
+      hung: (step) => `hung: no step${step === null ? "" : ` since ${formatCount(step)}`} for a long while`,
+      finished: (step) => `finished${step === null ? "" : ` at step ${formatCount(step)}`}`,
+      failed: (step, exception) => `the process failed${step === null ? "" : ` at step ${formatCount(step)}`}${exception === null ? "" : ` with ${exception}`}`,
+    } as Record<string, (step: number | null, exception: string | null) => string>,
+    weights: "Weights",
+    weightsSpoiled: (step: number | null): string => (step === null ? "Not finite: nothing is left to save." : `Not finite. Take what was saved from step ${formatCount(step)} on for spoiled.`),
+    weightsUnknown: "Not measured since; they may be spoiled.",
+    weightsHit: (step: number): string => `Still finite, but hit: take what was saved from step ${formatCount(step)} on for damaged until the loss is back.`,
+    weightsFine: "Still finite.",
+    peak: "Peak",
+    peakAt: (peak: number, step: number | null, usual: number | null): string =>
+      `${formatNumber(peak)}${step === null ? "" : ` at step ${formatCount(step)}`}${usual === null ? "" : `; usually ${formatNumber(usual)}`}`,
+    seen: "Seen",
+    lastHealthy: "Last healthy step",
+    cause: "Perhaps",
+    action: "What to do",
+    ifRight: "if the guess is right",
+    guess: "a guess",
+    seeThreshold: "See what other thresholds would clip",
+    since: "seen",
     compareBroke: (name: string, what: string): string => `${name} ${what}`,
     compareExploded: (step: number): string => `exploded at step ${formatCount(step)}`,
     compareNonFinite: (step: number): string => `became non-finite at step ${formatCount(step)}`,
