@@ -45,8 +45,9 @@ describe("what a person needs to know of trouble", () => {
     ]);
   });
 
-  test("says how high the norm went, when, and what is usual", () => {
-    expect(told({ ...EXPLOSION, peak: 1234.5, peak_step: 2044, usual: 1.52 })["Peak"]).toBe("1,235 at step 2,044; usually 1.52");
-    expect(told({ ...EXPLOSION, peak: "NaN" })).not.toHaveProperty("Peak");
+  test("says how high the norm went, when, what is usual, and when it was healthy last", () => {
+    expect(told({ ...EXPLOSION, peak: 1234.5, peak_step: 2044, usual: 1.52 })["Norm"]).toBe("Up to 1,235 at step 2,044, usually 1.52; last healthy at step 2,038");
+    expect(told({ ...EXPLOSION, peak: "NaN" })["Norm"]).toBe("Last healthy at step 2,038");
+    expect(told({ ...EXPLOSION, last_healthy_step: null })).not.toHaveProperty("Norm");
   });
 });

@@ -1,6 +1,5 @@
 /** What a person needs to know beside the sentence: are the weights clean, what may it have been, and what to do. */
 import { openEvents, worstOf } from "./describe";
-import { formatCount } from "./format";
 import type { Event, RunLive } from "./model";
 import { strings } from "./strings";
 import { toFinite } from "./wire";
@@ -26,11 +25,10 @@ export function diagnose(run: Pick<RunLive, "open_events">, events: readonly Eve
   if (event === null) return null;
   const found: (Finding | null)[] = [
     finding(story.weights, describeWeights(event, open)),
-    finding(story.peak, describePeak(event)),
-    finding(story.seen, isAboutNorms(event) ? null : capital(event.message)),
-    finding(story.lastHealthy, event.last_healthy_step === null ? null : formatCount(event.last_healthy_step)),
     finding(story.cause, event.cause === null ? null : capital(event.cause.replace(/^perhaps:\s*/, "")), true),
     finding(story.action, event.action === null ? null : capital(event.action), true),
+    finding(story.seen, isAboutNorms(event) ? null : capital(event.message)),
+    finding(story.norm, describeNorm(event)),
   ];
   return { event, findings: found.filter((one) => one !== null) };
 }
@@ -47,9 +45,14 @@ function describeWeights(worst: Event, open: readonly Event[]): string | null {
   return isAboutNorms(worst) && worst.weights_finite === true ? story.weightsFine : null;
 }
 
-function describePeak(event: Event): string | null {
-  const peak = toFinite(event.peak);
-  return event.kind !== "explosion" || peak === null ? null : story.peakAt(peak, event.peak_step, toFinite(event.usual));
+function describeNorm(event: Event): string | null {
+  if (!isAboutNorms(event)) return null;
+  const peak = event.kind === "explosion" ? toFinite(event.peak) : null;
+  const parts = [
+    ...(peak === null ? [] : [story.peakAt(peak, event.peak_step, toFinite(event.usual))]),
+    ...(event.last_healthy_step === null ? [] : [story.lastHealthy(event.last_healthy_step)]),
+  ];
+  return capital(parts.join("; "));
 }
 
 /** Events that tell a jump, whose message says no more than the sentence does. */
