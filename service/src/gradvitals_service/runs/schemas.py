@@ -181,6 +181,8 @@ class AttemptRead(BaseModel):
     heartbeat_at: datetime
     overhead: float | None
     exception: str | None
+    stored: int = Field(description="frames that are on the service's disk")
+    lost: int = Field(description="frames that will never come")
     monitors: dict[str, MonitorRead]
 
 

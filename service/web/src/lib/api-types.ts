@@ -533,6 +533,11 @@ export interface components {
              * @description false: sent late, so that nobody was paged
              */
             live: boolean;
+            /**
+             * Lost
+             * @description frames that will never come
+             */
+            lost: number;
             /** Monitors */
             monitors: {
                 [key: string]: components["schemas"]["MonitorRead"];
@@ -552,6 +557,11 @@ export interface components {
             started_at: string;
             /** State */
             state: string;
+            /**
+             * Stored
+             * @description frames that are on the service's disk
+             */
+            stored: number;
             /** World Size */
             world_size: number;
         };

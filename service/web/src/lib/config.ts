@@ -28,12 +28,12 @@ export function environmentOf(run: Pick<RunDetail, "versions" | "attempts">): [s
   if (newest === undefined) return lines;
   const keys = words.environmentKeys;
   const ranks = run.attempts.filter(({ launch }) => launch === newest.launch);
-  const hosts = [...new Set(ranks.map(({ host }) => host))].sort();
+  const hosts = [...new Set(ranks.map(({ host }) => host))].filter((host) => host !== "").sort();
   const monitors = Object.entries((ranks.find(({ rank }) => rank === 0) ?? newest).monitors);
   const name = (key: string, monitor: string): string => (monitors.length > 1 ? `${monitor}.${key}` : key);
   return [
     ...lines,
-    [keys.host, hosts.join(", ")],
+    ...(hosts.length === 0 ? [] : [[keys.host, hosts.join(", ")] as [string, string]]),
     ...(newest.world_size > 1 ? [[keys.ranks, String(newest.world_size)] as [string, string]] : []),
     ...monitors.flatMap(([monitor, how]): [string, string][] => [
       ...(how.optimizer === null ? [] : [[name(keys.optimizer, monitor), how.optimizer] as [string, string]]),

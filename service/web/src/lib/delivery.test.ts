@@ -2,15 +2,15 @@ import { describe, expect, test } from "vitest";
 import { countsOf, describeDelivery, gravest, launchesOf, stateOf } from "./delivery";
 import type { Attempt, Gap, RunDetail } from "./model";
 
-const monitor = (made: number, spooled = 0, lost = 0) => ({ made, spooled, lost }) as Attempt["monitors"][string];
+const monitor = (made: number, spooled = 0) => ({ made, spooled }) as Attempt["monitors"][string];
 const attempt = (more: Partial<Attempt>) =>
-  ({ attempt_id: `${more.launch}/${more.rank}`, launch: "1", rank: 0, host: "node7", started_at: "2026-09-21T10:00:00Z", overhead: null, monitors: {}, ...more }) as Attempt;
+  ({ attempt_id: `${more.launch}/${more.rank}`, launch: "1", rank: 0, host: "node7", started_at: "2026-09-21T10:00:00Z", overhead: null, stored: 0, lost: 0, monitors: {}, ...more }) as Attempt;
 const gap = (reason: string, n: number) => ({ reason, n, first_step: null, last_step: null }) as Gap;
 const told = (run: Partial<RunDetail>, gaps: Gap[] = []) => describeDelivery({ attempts: [], frames: 0, lost: 0, state: "running", ...run }, gaps);
 
 describe("attempts by launch", () => {
-  const first = attempt({ launch: "b", started_at: "2026-09-21T10:00:00Z", overhead: 0.002, monitors: { main: monitor(100, 3, 1) } });
-  const later = [1, 0].map((rank) => attempt({ launch: "a", rank, started_at: `2026-09-21T11:00:0${1 - rank}Z`, overhead: rank === 1 ? 0.004 : null, monitors: { main: monitor(50), critic: monitor(10, 4) } }));
+  const first = attempt({ launch: "b", started_at: "2026-09-21T10:00:00Z", overhead: 0.002, stored: 96, lost: 1, monitors: { main: monitor(100, 3) } });
+  const later = [1, 0].map((rank) => attempt({ launch: "a", rank, started_at: `2026-09-21T11:00:0${1 - rank}Z`, overhead: rank === 1 ? 0.004 : null, stored: 56, monitors: { main: monitor(50), critic: monitor(10, 4) } }));
 
   test("are numbered in the order in which they were started, with their ranks in order", () => {
     expect(launchesOf([...later, first]).map(({ number, id, ranks }) => [number, id, ranks.map(({ rank }) => rank)])).toEqual([
@@ -21,10 +21,10 @@ describe("attempts by launch", () => {
 
   test("count the frames of all monitors and ranks, and tell the largest overhead", () => {
     const [one, two] = launchesOf([first, ...later]);
-    expect(one?.counts).toEqual({ made: 100, stored: 96, waiting: 3, lost: 1 });
-    expect(two?.counts).toEqual({ made: 120, stored: 112, waiting: 8, lost: 0 });
+    expect(one?.counts).toEqual({ stored: 96, waiting: 3, lost: 1 });
+    expect(two?.counts).toEqual({ stored: 112, waiting: 8, lost: 0 });
     expect([one?.overhead, two?.overhead]).toEqual([0.002, 0.004]);
-    expect(countsOf([])).toEqual({ made: 0, stored: 0, waiting: 0, lost: 0 });
+    expect(countsOf([])).toEqual({ stored: 0, waiting: 0, lost: 0 });
   });
 });
 
@@ -47,7 +47,7 @@ describe("what an attempt does", () => {
 });
 
 describe("delivery in words", () => {
-  const holding = [attempt({ monitors: { main: monitor(500, 312) } })];
+  const holding = (stored: number) => [attempt({ stored, monitors: { main: monitor(500, 312) } })];
 
   test("all is here", () => {
     expect(told({ frames: 48_210 })).toBe("All 48,210 frames have arrived.");
@@ -55,14 +55,18 @@ describe("delivery in words", () => {
   });
 
   test("what waits is on its way while the run lives, and is to be fetched afterwards", () => {
-    expect(told({ attempts: holding, frames: 188 })).toBe("312 frames are on their way.");
-    expect(told({ attempts: holding, frames: 188, state: "unreachable" })).toBe("312 frames wait on node7 and arrive once it reaches the service, or after `gradvitals sync` there.");
+    expect(told({ attempts: holding(188), frames: 188 })).toBe("312 frames are on their way.");
+    expect(told({ attempts: holding(188), frames: 188, state: "unreachable" })).toBe("312 frames wait on node7 and arrive once it reaches the service, or after `gradvitals sync` there.");
     expect(told({ attempts: [attempt({ monitors: { main: monitor(1, 1) } })], state: "failed" })).toMatch(/^1 frame waits on node7/);
   });
 
+  test("another attempt's frames make up for none", () => {
+    expect(told({ attempts: [...holding(188), attempt({ launch: "2", stored: 1000 })], frames: 1188 })).toBe("312 frames are on their way.");
+  });
+
   test("what has arrived since the client spoke last waits no more", () => {
-    expect(told({ attempts: holding, frames: 490 })).toBe("10 frames are on their way.");
-    expect(told({ attempts: holding, frames: 520 })).toBe("All 520 frames have arrived.");
+    expect(told({ attempts: holding(490), frames: 490 })).toBe("10 frames are on their way.");
+    expect(told({ attempts: holding(520), frames: 520 })).toBe("All 520 frames have arrived.");
   });
 
   test("what was lost has a reason, and several are counted", () => {
@@ -78,7 +82,7 @@ describe("delivery in words", () => {
   });
 
   test("waiting and lost are both said", () => {
-    expect(told({ attempts: [attempt({ monitors: { main: monitor(100, 20, 5) } })], frames: 75, lost: 5, state: "failed" }, [gap("damaged", 5)])).toBe(
+    expect(told({ attempts: [attempt({ stored: 75, lost: 5, monitors: { main: monitor(100, 20) } })], frames: 75, lost: 5, state: "failed" }, [gap("damaged", 5)])).toBe(
       "20 frames wait on node7 and arrive once it reaches the service, or after `gradvitals sync` there. 5 frames were lost: a disk had spoiled them.",
     );
   });

@@ -8,9 +8,8 @@ const SILENT_AFTER = 30_000; // milliseconds, as the service says of runs
 const GRAVITY = ["failed", "unreachable", "running", "paused", "finished"];
 
 export interface Counts {
-  /** Made so far, as the clients said last; lost ones included. */
-  made: number;
   stored: number;
+  /** Held back by the client when it spoke last, and not here since. */
   waiting: number;
   lost: number;
 }
@@ -51,29 +50,26 @@ export function gravest(states: readonly string[]): string {
 }
 
 export function countsOf(attempts: readonly Attempt[]): Counts {
-  const monitors = attempts.flatMap((attempt) => Object.values(attempt.monitors));
-  const sum = (of: (monitor: (typeof monitors)[number]) => number): number => monitors.reduce((total, monitor) => total + of(monitor), 0);
-  const [made, waiting, lost] = [sum(({ made }) => made), sum(({ spooled }) => spooled), sum(({ lost }) => lost)];
-  return { made, stored: Math.max(0, made - waiting - lost), waiting, lost };
+  const sum = (of: (attempt: Attempt) => number): number => attempts.reduce((total, attempt) => total + of(attempt), 0);
+  return { stored: sum(({ stored }) => stored), waiting: sum(waitingOf), lost: sum(({ lost }) => lost) };
+}
+
+function waitingOf({ monitors, stored, lost }: Attempt): number {
+  const said = Object.values(monitors);
+  const [made, spooled] = [said.reduce((total, { made }) => total + made, 0), said.reduce((total, { spooled }) => total + spooled, 0)];
+  return Math.max(0, Math.min(spooled, made - stored - lost));
 }
 
 /** Whether all frames are here, in one or two sentences. */
 export function describeDelivery(run: Pick<RunDetail, "attempts" | "frames" | "lost" | "state">, gaps: readonly Gap[]): string {
-  const first = run.attempts.filter((attempt) => attempt.rank === 0);
-  const waiting = waitingOf(run, first) + countsOf(run.attempts.filter((attempt) => attempt.rank !== 0)).waiting;
+  const { waiting } = countsOf(run.attempts);
   const alive = run.state === "running" || run.state === "paused";
-  const holder = first.findLast((attempt) => countsOf([attempt]).waiting > 0) ?? first.at(-1);
+  const holder = run.attempts.findLast((attempt) => waitingOf(attempt) > 0);
   const parts: string[] = [];
   if (waiting > 0) parts.push(alive ? words.onTheWay(waiting) : words.waits(waiting, holder?.host ?? null));
   if (run.lost > 0) parts.push(words.wereLost(run.lost, reasonsOf(gaps, run.lost)));
   if (parts.length > 0) return parts.join(" ");
   return run.frames === 0 ? words.none : words.arrived(run.frames);
-}
-
-/** What a client held back when it said so last, less what has arrived since. */
-function waitingOf(run: Pick<RunDetail, "frames" | "lost">, first: readonly Attempt[]): number {
-  const { made, waiting } = countsOf(first);
-  return Math.max(0, Math.min(waiting, made - run.frames - run.lost));
 }
 
 /** Why frames were lost, the most frequent reason first; counted where the gaps known here are all there are. */
