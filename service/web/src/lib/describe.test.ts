@@ -58,6 +58,11 @@ describe("a run in words", () => {
     expect(describeRun(run(), [NON_FINITE, EXPLOSION])).toBe("Exploded at step 2,041, 812 times its usual norm; strongest in gru.weight_hh_l0; non-finite since step 2,043.");
   });
 
+  test("begins with the explosion that ended in NaN, also where the clip had absorbed it", () => {
+    expect(describeRun(run(), [NON_FINITE, { ...EXPLOSION, severity: "warning" }])).toMatch(/^Exploded at step 2,041, .*; non-finite since step 2,043\.$/);
+    expect(describeRun(run(), [NON_FINITE, { ...EXPLOSION, severity: "warning", start_step: 2050 }])).toMatch(/^Gradients non-finite since step 2,043/);
+  });
+
   test("names two layers and counts the rest", () => {
     expect(describeRun(run(), [NON_FINITE])).toBe("Gradients non-finite since step 2,043; first in a, b and 1 more.");
   });

@@ -15,8 +15,8 @@ export function describeRun(run: Told, events: readonly Event[]): string {
   if (run.health === "unknown") return sentence([story.unknown, ...describeState(run)]);
   if (run.health === "not_measurable") return sentence([story.notMeasurable, ...describeState(run)]);
   const open = openEvents(run, events);
-  const worst = worstOf(open);
-  if (worst !== null) return sentence([...describeTrouble(run, worst, open), ...describeState(run)]);
+  const first = beganWith(open);
+  if (first !== null) return sentence([...describeTrouble(run, first, open), ...describeState(run)]);
   const parts = run.health === "healthy" ? describeWell(run, events) : [story.notRead(strings.health[run.health])];
   return sentence([...parts, ...describeState(run)]);
 }
@@ -58,6 +58,13 @@ export function describeComparison(runs: readonly { name: string; events: readon
   const broke = told.flatMap((run) => (run.first === null ? [] : [story.compareBroke(run.name, whatHappened(run.first))]));
   const well = told.flatMap((run) => (run.first === null ? [story.compareWell(run.name, run.finalLoss)] : []));
   return sentence([...broke, ...well]);
+}
+
+/** The worst of them, or the explosion that led to it: a clip may have absorbed that one, so that it was only a warning. */
+function beganWith(open: readonly Event[]): Event | null {
+  const worst = worstOf(open);
+  if (worst?.kind !== "non_finite") return worst;
+  return open.find((event) => event.kind === "explosion" && event.monitor === worst.monitor && event.start_step <= worst.start_step) ?? worst;
 }
 
 function describeTrouble(run: Told, worst: Event, open: readonly Event[]): string[] {
