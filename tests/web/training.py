@@ -55,6 +55,12 @@ class Training:
         body = {"attempt_id": str(uuid5(UUID(self.run_id), "frames")), "saved": saved}
         self.service.post(f"/api/v1/runs/{self.run_id}/checkpoints", body)
 
+    def attempt(self, rank: int = 0, **declared: Any) -> None:
+        """Declare an attempt beside the one that the frames belong to, and what its process said last."""
+        heartbeat = {"rank": rank, "world_size": 1, "launch": str(uuid4()), "host": "node7", "pid": 4242 + rank}
+        heartbeat |= {"started_at": 1_790_000_000.0, "state": "running", "last_step": None, "monitors": {}}
+        self._put(heartbeat | declared, f"/attempts/{uuid4()}")
+
     def _frame(self, times: float, max_norm: float | None) -> dict[str, Any]:
         norm = (1 + 0.3 * math.sin(self.step * 2.399)) * times
         clip = 1.0 if max_norm is None else min(1.0, max_norm / norm)
@@ -76,8 +82,8 @@ class Training:
         body = {"project": self.project, "name": self.name, "monitor": "main", "frames": frames}
         self.service.post(f"/api/v1/runs/{self.run_id}/frames", body)
 
-    def _put(self, declaration: dict[str, Any]) -> None:
-        url = f"{self.service.url}/api/v1/runs/{self.run_id}"
+    def _put(self, declaration: dict[str, Any], below: str = "") -> None:
+        url = f"{self.service.url}/api/v1/runs/{self.run_id}{below}"
         request = urllib.request.Request(url, data=json.dumps(declaration).encode(), method="PUT")
         request.add_header("Authorization", f"Bearer {self.service.tokens['ingest_token']}")
         request.add_header("Content-Type", "application/json")

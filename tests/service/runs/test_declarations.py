@@ -114,7 +114,19 @@ class TestAttempts:
         (attempt,) = service.get(run.path)["attempts"]
         assert (attempt["host"], attempt["pid"], attempt["last_step"], attempt["overhead"]) == ("node7", 4242, 6, 0.004)
         assert attempt["started_at"].startswith("2026-09-21T14:13:20")
+        assert (attempt["launch"], attempt["resumed_from_step"], attempt["live"]) == (str(run.launch), None, True)
         assert attempt["monitors"] == {"main": monitor}
+
+    def test_each_attempt_tells_what_of_it_is_stored_and_lost(self, service: ServiceUnderTest) -> None:
+        first = service.declare_run()
+        first.send(0, 10)
+        second = service.declare_run(run_id=first.run_id)
+        second.send(0, 0, lost=[{"first": 0, "n": 4, "reason": "quota", "first_step": 0, "last_step": 3}])
+        second.send(4, 3)
+        run = service.get(first.path)
+        told = {attempt["attempt_id"]: (attempt["stored"], attempt["lost"]) for attempt in run["attempts"]}
+        assert told == {str(first.attempt_id): (10, 0), str(second.attempt_id): (3, 4)}
+        assert (run["frames"], run["lost"]) == (13, 4)
 
     @pytest.mark.parametrize("end", ["finished", "failed"])
     def test_an_end_takes_effect_once_every_frame_has_arrived(self, service: ServiceUnderTest, end: str) -> None:

@@ -3,9 +3,10 @@
 Whoever writes about a run holds its row's lock (``lock_run``), which is the only lock there is.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -25,6 +26,21 @@ from gradvitals_service.runs.standing import PATIENCE_BEFORE_FIRST_STEP, UNREACH
 MOST_EVENTS_AN_ANSWER = 20
 MOST_RECENT_EVENTS = 8
 DELETED = "deleted"  # the state of a run that nobody sees any more while what it has stored is being removed
+
+
+class FrameCounts(NamedTuple):
+    """How many frames are stored, and how many are lost for good."""
+
+    stored: int
+    lost: int
+
+    @classmethod
+    def total(cls, parts: Iterable["FrameCounts"]) -> "FrameCounts":
+        """Of all parts together."""
+        stored, lost = 0, 0
+        for part in parts:
+            stored, lost = stored + part.stored, lost + part.lost
+        return cls(stored, lost)
 
 
 def lock_run(session: Session, run_id: UUID) -> Run:
@@ -210,13 +226,21 @@ def monitors_of(session: Session, run_id: UUID) -> Sequence[str]:
     ).all()
 
 
-def count_frames(session: Session, run_id: UUID) -> tuple[int, int]:
+def count_frames(session: Session, run_id: UUID) -> FrameCounts:
     """How many frames of a run's rank 0 are stored, and how many are lost."""
     of_rank_0 = select(Attempt.attempt_id).where(Attempt.run_id == run_id, Attempt.rank == 0)
-    of_run = (Stream.run_id == run_id, Stream.attempt_id.in_(of_rank_0))
-    counted = sum(session.scalars(select(Stream.next_frame).where(*of_run)))
+    counts = count_frames_of_attempts(session, run_id)
+    return FrameCounts.total(counts[attempt_id] for attempt_id in session.scalars(of_rank_0) if attempt_id in counts)
+
+
+def count_frames_of_attempts(session: Session, run_id: UUID) -> dict[UUID, FrameCounts]:
+    """The same of each attempt that has sent something."""
     # By stream, since a sum over streams may leave the 64 bits of SQLite's integers.
-    gaps = select(func.sum(Gap.n)).where(Gap.run_id == run_id, Gap.attempt_id.in_(of_rank_0))
-    of_stream = gaps.group_by(Gap.attempt_id, Gap.monitor)
-    lost = sum(int(n) for n in session.scalars(of_stream))
-    return counted - lost, lost
+    streams = select(Stream.attempt_id, Stream.next_frame).where(Stream.run_id == run_id)
+    gaps = select(Gap.attempt_id, func.sum(Gap.n)).where(Gap.run_id == run_id).group_by(Gap.attempt_id, Gap.monitor)
+    counted, lost = Counter[UUID](), Counter[UUID]()
+    for attempt_id, n in session.execute(streams):
+        counted[attempt_id] += n
+    for attempt_id, n in session.execute(gaps):
+        lost[attempt_id] += int(n)
+    return {attempt_id: FrameCounts(n - lost[attempt_id], lost[attempt_id]) for attempt_id, n in counted.items()}

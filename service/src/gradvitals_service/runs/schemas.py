@@ -195,14 +195,19 @@ class AttemptRead(BaseModel):
     attempt_id: UUID
     rank: int
     world_size: int
+    launch: UUID = Field(description="attempts that were started together share it")
     host: str
     pid: int
     started_at: datetime
+    resumed_from_step: int | None
+    live: bool = Field(description="false: sent late, so that nobody was paged")
     state: str
     last_step: int | None
     heartbeat_at: datetime
     overhead: float | None
     exception: str | None
+    stored: int = Field(description="frames that are on the service's disk")
+    lost: int = Field(description="frames that will never come")
     monitors: dict[str, MonitorRead]
 
 

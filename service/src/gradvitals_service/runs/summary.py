@@ -1,6 +1,6 @@
 """Tell how a run is: its summary for the overview, and everything that is known about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from gradvitals_service.health.schemas import CheckpointPlace, EventRead
 from gradvitals_service.runs import queries
 from gradvitals_service.runs.models import Attempt, Run
 from gradvitals_service.runs.pace import Pace
+from gradvitals_service.runs.queries import FrameCounts
 from gradvitals_service.runs.schemas import (
     AttemptRead,
     EventMark,
@@ -81,18 +82,19 @@ def read_run_detail(session: Session, run_id: UUID, moment: Moment) -> RunRead:
     run = queries.get_run(session, run_id)
     open_events = queries.open_events_of(session, run_id)
     recent_events = queries.recent_events(session, [run_id])[run_id]
-    project = queries.project_name(session, run.project_id)
-    summary = summarise(run, project, open_events, recent_events, moment)
-    frames, lost = queries.count_frames(session, run_id)
+    summary = summarise(run, queries.project_name(session, run.project_id), open_events, recent_events, moment)
+    attempts = queries.attempts_of(session, run_id)
+    counts = queries.count_frames_of_attempts(session, run_id)
+    of_rank_0 = FrameCounts.total(_count(counts, attempt) for attempt in attempts if attempt.rank == 0)
     return RunRead(
         **dict(summary),
         config=run.config,
         links=run.links,
         versions=run.versions,
-        attempts=[_read_attempt(attempt) for attempt in queries.attempts_of(session, run_id)],
+        attempts=[_read_attempt(attempt, _count(counts, attempt)) for attempt in attempts],
         monitors=list(queries.monitors_of(session, run_id)),
-        frames=frames,
-        lost=lost,
+        frames=of_rank_0.stored,
+        lost=of_rank_0.lost,
         event_revision=run.event_revision,
         resume_from=_read_resume(session, run_id),
     )
@@ -107,7 +109,12 @@ def _read_resume(session: Session, run_id: UUID) -> ResumeRead | None:
     return ResumeRead(newest_clean=place, not_clean=resume.not_clean)
 
 
-def _read_attempt(attempt: Attempt) -> AttemptRead:
-    fields = {name: getattr(attempt, name) for name in AttemptRead.model_fields if name != "monitors"}
+def _count(counts: Mapping[UUID, FrameCounts], attempt: Attempt) -> FrameCounts:
+    return counts.get(attempt.attempt_id, FrameCounts(0, 0))
+
+
+def _read_attempt(attempt: Attempt, counted: FrameCounts) -> AttemptRead:
+    of_row = AttemptRead.model_fields.keys() - {"monitors", *FrameCounts._fields}
+    said = {name: getattr(attempt, name) for name in of_row}
     monitors = {name: MonitorRead.model_validate(monitor) for name, monitor in attempt.monitors.items()}
-    return AttemptRead.model_validate(fields | {"monitors": monitors})
+    return AttemptRead.model_validate(said | counted._asdict() | {"monitors": monitors})

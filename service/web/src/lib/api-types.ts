@@ -649,6 +649,22 @@ export interface components {
             host: string;
             /** Last Step */
             last_step: number | null;
+            /**
+             * Launch
+             * Format: uuid
+             * @description attempts that were started together share it
+             */
+            launch: string;
+            /**
+             * Live
+             * @description false: sent late, so that nobody was paged
+             */
+            live: boolean;
+            /**
+             * Lost
+             * @description frames that will never come
+             */
+            lost: number;
             /** Monitors */
             monitors: {
                 [key: string]: components["schemas"]["MonitorRead"];
@@ -659,6 +675,8 @@ export interface components {
             pid: number;
             /** Rank */
             rank: number;
+            /** Resumed From Step */
+            resumed_from_step: number | null;
             /**
              * Started At
              * Format: date-time
@@ -666,6 +684,11 @@ export interface components {
             started_at: string;
             /** State */
             state: string;
+            /**
+             * Stored
+             * @description frames that are on the service's disk
+             */
+            stored: number;
             /** World Size */
             world_size: number;
         };

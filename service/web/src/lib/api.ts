@@ -2,7 +2,9 @@
 import { filterQuery, type Choice } from "./choice";
 import { decodeHeatmap, type HeatColumns } from "./heatmap/columns";
 import { inboxQuery, type InboxFilter } from "./inbox";
-import type { Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarNames, SeriesAnswer } from "./model";
+import type {
+  AdviceAnswer, Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarNames, SeriesAnswer,
+} from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -92,6 +94,10 @@ export class Api {
   /** One layer's norm over steps, beside the global one. */
   layerSeries(id: string, layer: string, query: RangeQuery, signal?: AbortSignal): Promise<SeriesAnswer> {
     return this.#get(`/runs/${encodeURIComponent(id)}/layers/series`, { layer, ...rangeValues(query) }, signal);
+  }
+
+  advice(id: string, monitor: string | null, signal?: AbortSignal): Promise<AdviceAnswer> {
+    return this.#get(`/runs/${encodeURIComponent(id)}/advice`, { monitor }, signal);
   }
 
   async events(id: string, signal?: AbortSignal): Promise<EventForPeople[]> {

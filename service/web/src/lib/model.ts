@@ -23,6 +23,7 @@ export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];
 export type HeatmapAnswer = Schemas["HeatmapRead"];
 export type LayerRow = Schemas["LayerRead"];
+export type AdviceAnswer = Schemas["AdviceRead"];
 export type Health = RunSummary["health"];
 export type RunState = RunSummary["state"];
 export type EventMark = Schemas["EventMark"];

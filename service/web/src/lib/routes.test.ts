@@ -21,7 +21,7 @@ describe("addresses", () => {
 
   test("a run's zoom, monitor and opened event survive its address", () => {
     const chosen = { from: 1960, to: 2060, monitor: "main-2", event: "e-1" };
-    expect(route(runPath("r-1", chosen))).toMatchObject({ view: "run", id: "r-1", ...chosen, scalars: null });
+    expect(route(runPath("r-1", chosen))).toMatchObject({ view: "run", id: "r-1", ...chosen, scalars: null, maxNorm: null });
   });
 
   test("the scalars that are shown survive their address, whatever they are called; none is not the same as the first few", () => {
@@ -40,6 +40,13 @@ describe("addresses", () => {
     const layers = { layer: "h.0.attn weight&é", find: "attn bias", byModule: true };
     expect(route(changed("/runs/r-1", "?from=1", layerQuery(layers)))).toMatchObject({ view: "run", from: 1, layers });
     expect(changed("/runs/r-1", "", layerQuery({ layer: null, find: "", byModule: false }))).toBe("/runs/r-1");
+  });
+
+  test("a threshold and a zoom are kept side by side, and either can be taken out", () => {
+    const both = changed("/runs/r-1", "?from=1&to=2", { max_norm: "0.25" });
+    expect(route(both)).toMatchObject({ id: "r-1", from: 1, to: 2, maxNorm: 0.25 });
+    expect(changed("/runs/r-1", "?from=1&to=2&max_norm=0.25", { from: null, to: null })).toBe("/runs/r-1?max_norm=0.25");
+    expect(["0", "-1", "nonsense", "Infinity", ""].map((text) => route(`/runs/x?max_norm=${text}`))).toEqual(Array(5).fill(expect.objectContaining({ maxNorm: null })));
   });
 
   test("compared runs survive their address, each once and twelve at most", () => {

@@ -24,6 +24,8 @@ export interface RunRoute {
   /** The scalars that are shown; null: the first few. */
   scalars: string[] | null;
   layers: LayerChoice;
+  /** The threshold that is looked at; null: the run's own or the suggested one. */
+  maxNorm: number | null;
 }
 
 /** What a person chose among a run's layers: the one whose series is shown, a search, and whether modules are rows. */
@@ -53,6 +55,7 @@ export function parseRoute(path: string, search: string): Route {
     event: query.get("event"),
     scalars: query.has("scalar") ? query.getAll("scalar").filter((name) => name !== "") : null,
     layers: { layer: query.get("layer"), find: query.get("find") ?? "", byModule: query.get("by") === "module" },
+    maxNorm: parsePositive(query.get("max_norm")),
   };
 }
 
@@ -131,6 +134,11 @@ function parseRuns(text: string | null): string[] {
 
 function parseStep(text: string | null): number | null {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function parsePositive(text: string | null): number | null {
+  const value = Number(text);
+  return Number.isFinite(value) && value > 0 ? value : null;
 }
 
 function decode(text: string): string {
