@@ -38,7 +38,9 @@ def team(service: ServiceProcess) -> ServiceProcess:
     return service
 
 
-def test_filters_are_kept_in_the_address_and_go_with_their_chip(open_page: OpenPage, team: ServiceProcess) -> None:
+def test_filters_are_kept_in_the_address_and_go_with_their_chip_and_on_a_phone_are_behind_one_button(
+    open_page: OpenPage, team: ServiceProcess
+) -> None:
     page = open_page()
     page.get_by_role("combobox", name="Tag").select_option("prod (2)")
     expect(page.get_by_role("link", name="mlp")).to_have_count(0)
@@ -56,23 +58,19 @@ def test_filters_are_kept_in_the_address_and_go_with_their_chip(open_page: OpenP
     expect(page.get_by_role("link", name="mlp")).to_be_visible()
     assert run_names(page) == ["mlp"]
 
-
-def test_a_saved_view_opens_by_itself_and_all_runs_are_one_step_away(open_page: OpenPage, team: ServiceProcess) -> None:
-    page = open_page("/?owner=ada")
-    expect(page.get_by_role("link", name="unet")).to_be_visible()
-    page.get_by_role("button", name="Save as my default").click()
-    expect(page.get_by_text("This is your default")).to_be_visible()
-    page.goto(team.url)
-    expect(page).to_have_url(re.compile(r"\?owner=ada$"))
-    expect(page.get_by_role("link", name="unet")).to_be_visible()
-    assert run_names(page) == ["unet", "gru"]
-    page.get_by_role("link", name="All runs").click()
-    expect(page.get_by_role("link", name="mlp")).to_be_visible()
-    page.reload()
-    expect(page.get_by_role("link", name="mlp")).to_be_visible()
+    phone = open_page(size=PHONE)
+    expect(phone.get_by_role("link", name="unet")).to_be_visible()
+    expect(phone.get_by_role("combobox", name="Owner")).to_be_hidden()
+    phone.get_by_role("button", name="Filters").click()
+    phone.get_by_role("combobox", name="Owner").select_option("ada (2)")
+    expect(phone.get_by_role("link", name="mlp")).to_have_count(0)
+    expect(phone.get_by_role("button", name="Filters (1)")).to_be_visible()
+    assert phone.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-def test_groups_show_the_sick_one_first_and_open(open_page: OpenPage, team: ServiceProcess) -> None:
+def test_groups_show_the_sick_one_first_and_a_saved_view_of_them_opens_by_itself(
+    open_page: OpenPage, team: ServiceProcess
+) -> None:
     page = open_page()
     page.get_by_role("combobox", name="Group by").select_option("By project")
     sections = page.get_by_role("heading", level=2).get_by_role("button")
@@ -81,9 +79,17 @@ def test_groups_show_the_sick_one_first_and_open(open_page: OpenPage, team: Serv
     expect(page.get_by_role("link", name="gru")).to_have_count(0)
     sections.nth(1).click()
     expect(page.get_by_role("link", name="gru")).to_be_visible()
-    expect(page).to_have_url(re.compile(r"\?by=project$"))
     Training(team, "newcomer", project="lm").train(5)
     expect(page.get_by_role("link", name="newcomer")).to_be_visible(timeout=SOON)
+    page.get_by_role("button", name="Save as my default").click()
+    expect(page.get_by_text("This is your default")).to_be_visible()
+    page.goto(team.url)
+    expect(page).to_have_url(re.compile(r"\?by=project$"))
+    expect(sections).to_have_count(2)
+    page.get_by_role("link", name="All runs").click()
+    expect(page.get_by_role("link", name="mlp")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("link", name="mlp")).to_be_visible()
 
 
 def test_a_row_tells_how_fast_its_run_steps_and_since_when_it_hangs(
@@ -98,34 +104,23 @@ def test_a_row_tells_how_fast_its_run_steps_and_since_when_it_hangs(
     expect(row(page, "steady")).to_contain_text("2 / s")
     expect(row(page, "steady")).to_contain_text("Running")
     expect(row(page, "stuck")).to_contain_text("Hung")
-    expect(row(page, "stuck")).to_contain_text("22 min ago")
+    expect(row(page, "stuck")).to_contain_text("no step for 22 min")
 
 
 def test_further_pages_come_as_one_scrolls_and_stay_when_the_list_is_read_again(
     open_page: OpenPage, service: ServiceProcess
 ) -> None:
-    trainings = [Training(service, f"run {number}") for number in range(45)]
+    trainings = [Training(service, f"run {number}") for number in range(35)]
     page = open_page()
     links = page.locator("[data-runs] a")
-    expect(links).to_have_count(40)
+    expect(links).to_have_count(30)
     page.mouse.wheel(0, 20_000)
-    expect(links).to_have_count(45)
+    expect(links).to_have_count(35)
     trainings[0].train(300)
     trainings[0].break_down(1)
     expect(page.get_by_role("heading", name="1 run needs you")).to_be_visible(timeout=SOON)
     expect(links.first).to_have_text("run 0", timeout=SOON)
-    expect(links).to_have_count(45)
-
-
-def test_on_a_phone_the_filters_are_behind_one_button(open_page: OpenPage, team: ServiceProcess) -> None:
-    page = open_page(size=PHONE)
-    expect(page.get_by_role("link", name="unet")).to_be_visible()
-    expect(page.get_by_role("combobox", name="Owner")).to_be_hidden()
-    page.get_by_role("button", name="Filters").click()
-    page.get_by_role("combobox", name="Owner").select_option("ada (2)")
-    expect(page.get_by_role("link", name="mlp")).to_have_count(0)
-    expect(page.get_by_role("button", name="Filters (1)")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    expect(links).to_have_count(35)
 
 
 def with_hung_run(answer: dict[str, Any]) -> dict[str, Any]:

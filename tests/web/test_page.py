@@ -11,6 +11,7 @@ from web.training import HIDDEN, Training
 pytestmark = pytest.mark.chromium
 
 PHONE = (390, 844)
+WIDE = (1440, 900)
 SOON = 10_000  # milliseconds in which what happened must be on the screen
 
 
@@ -33,7 +34,7 @@ class TestOverview:
     def test_an_explosion_appears_while_the_page_is_open(self, open_page: OpenPage, service: ServiceProcess) -> None:
         training = Training(service, "gru, unclipped")
         training.train(300)
-        page = open_page()
+        page = open_page(size=WIDE)
         expect(page.get_by_role("heading", name="The run is well")).to_be_visible()
         training.train(30, times=1000.0)
         expect(page.get_by_role("heading", name="1 run needs you")).to_be_visible(timeout=SOON)
@@ -72,7 +73,7 @@ class TestOverview:
         training.train(5)
         page = open_page()
         expect(page.get_by_role("link", name="reachable")).to_be_visible()
-        for _ in range(12):
+        for _ in range(20):
             page.keyboard.press("Tab")
             if page.evaluate("document.activeElement.textContent").strip() == "reachable":
                 break

@@ -4,18 +4,23 @@ import type { Choice } from "./choice";
 import type { Facets, Grouping, Group } from "./model";
 import { throttle } from "./throttle";
 
-const REFRESH_EVERY = 5_000;
+const GROUPS_EVERY = 5_000;
+const CHOICES_EVERY = 15_000;
 
 export class Choices {
   facets = $state.raw<Facets | null>(null);
   readonly #api: Api;
   #reading = new AbortController();
+  #choice: Choice | null = null;
+  /** Somebody reaches for the filters: only then it matters who has come meanwhile, and counting takes the service long. */
+  readonly refresh = throttle(() => this.#choice !== null && void this.load(this.#choice), CHOICES_EVERY);
 
   constructor(api: Api) {
     this.#api = api;
   }
 
   async load(choice: Choice): Promise<void> {
+    this.#choice = choice;
     this.#reading.abort();
     this.#reading = new AbortController();
     this.facets = await quietly(this.facets, () => this.#api.facets(choice, this.#reading.signal));
@@ -23,6 +28,7 @@ export class Choices {
 
   close(): void {
     this.#reading.abort();
+    this.refresh.cancel();
   }
 }
 
@@ -33,7 +39,7 @@ export class Groups {
   #reading = new AbortController();
   #asked: { choice: Choice; by: Grouping } | null = null;
   /** Ask again before long: something has changed. */
-  readonly soon = throttle(() => void this.#read(), REFRESH_EVERY);
+  readonly soon = throttle(() => void this.#read(), GROUPS_EVERY);
 
   constructor(api: Api) {
     this.#api = api;

@@ -8,6 +8,8 @@ import { router } from "./router.svelte";
 import { throttle } from "./throttle";
 
 const REFRESH_EVERY = 15_000;
+/** Runs a page: two screens of them, so that the first is drawn soon. */
+const RUNS_A_PAGE = 30;
 /** Rows keep their places for so long after somebody pointed at them. */
 const STILL_MILLISECONDS = 3_000;
 
@@ -33,7 +35,7 @@ export class OverviewView {
   readonly #soon = throttle(() => void this.load(), 1_000);
   readonly #sometimes = throttle(() => this.loaded && void this.load(), REFRESH_EVERY);
 
-  constructor(api: Api, limit = 40) {
+  constructor(api: Api, limit = RUNS_A_PAGE) {
     this.#api = api;
     this.#limit = limit;
   }

@@ -77,13 +77,10 @@ export const strings = {
     saved: "This is your default",
     forget: "Forget it",
     section: (value: string, runs: number): string => `${value}, ${formatCount(runs)} ${plural(runs, "run", "runs")}`,
-    runs: (count: number): string => `${formatCount(count)} ${plural(count, "run", "runs")}`,
     openSection: (count: number): string => `Show all ${formatCount(count)}`,
     leftOut: (count: number): string => `${formatCount(count)} more ${plural(count, "group is", "groups are")} not shown; filter to reach them.`,
-    rate: "steps / time",
-    noStep: "no step for",
+    noStep: (duration: string): string => `no step for ${duration}`,
     events: (count: number): string => `; ${formatCount(count)} ${plural(count, "event", "events")} marked`,
-    shown: (count: number): string => `${formatCount(count)} shown`,
   },
 
   /** The inbox of events, and what a person says to one. */
