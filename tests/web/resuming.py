@@ -33,7 +33,8 @@ class Resuming:
         said |= {"started_at": time.time() + self._attempts, "state": "running"}
         self._send("PUT", f"/attempts/{attempt_id}", msgspec.json.encode(said))
         if lost is None:
-            return self._post(attempt_id, first_step, 0, steps)
+            self._post(attempt_id, first_step, 0, steps)
+            return
         after, missing, reason = lost
         gap = LostRange(after, missing, reason, first_step + after, first_step + after + missing - 1)
         self._post(attempt_id, first_step, 0, after)

@@ -38,6 +38,7 @@ function route(url: URL, scene: string, request: IncomingMessage, response: Serv
   const run = known.find((run) => run.id === id);
   if (run === undefined) return answer(response, 404, { error: "not_found", detail: "there is no such run" });
   if (what === "series") return answer(response, 200, series(run, url.searchParams));
+  if (what === "scalars") return answer(response, 200, { names: [], count: 0 });
   if (what === "layers") return answer(response, 200, layers(run));
   if (what === "events") return answer(response, 200, { events: run.events.map((event, i) => wireEvent(run, event, i)) });
   return answer(response, 200, detail(run));
