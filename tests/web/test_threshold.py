@@ -12,6 +12,7 @@ from web.training import Training
 
 pytestmark = pytest.mark.chromium
 
+SOON = 15_000  # milliseconds in which a page that was just opened has read its run
 MONITOR = {"optimizer": "SGD", "max_norm": 1.0, "clip_value": None, "norm_type": 2.0}
 
 
@@ -58,7 +59,7 @@ def test_the_line_is_dragged_by_pointer_and_by_keys_and_agrees_with_the_service(
     training.train(3, times=1000.0, max_norm=1.2)
     page = open_page(training.path)
     page.get_by_role("heading", name="Clip threshold").scroll_into_view_if_needed()
-    expect(page.get_by_text("Suggested: max_norm=1.3")).to_be_visible()
+    expect(page.get_by_text("Suggested: max_norm=1.3")).to_be_visible(timeout=SOON)
     assert threshold_of(page) == 1.3
     picture = page.get_by_role("img", name=re.compile("^Histogram of 603 gradient norms")).bounding_box()
     assert picture is not None
@@ -87,7 +88,7 @@ def test_the_line_is_dragged_by_pointer_and_by_keys_and_agrees_with_the_service(
     expect(page).to_have_url(re.compile(r"max_norm=0.984.*from=100&to=200"))
     page.reload()
     page.get_by_role("heading", name="Clip threshold").scroll_into_view_if_needed()
-    expect(slider_of(page)).to_have_attribute("aria-valuenow", "0.984")
+    expect(slider_of(page)).to_have_attribute("aria-valuenow", "0.984", timeout=SOON)
 
 
 def test_a_broken_run_says_what_where_and_what_to_do_and_whether_its_frames_arrived(
@@ -99,9 +100,8 @@ def test_a_broken_run_says_what_where_and_what_to_do_and_whether_its_frames_arri
     training.train(30, times=1000.0)
     training.break_down(5)
     page = open_page(training.path)
-    expect(
-        page.get_by_text(re.compile(r"^Exploded at step 30\d, .* times its usual norm; .*non-finite"))
-    ).to_be_visible()
+    story = page.get_by_text(re.compile(r"^Exploded at step 30\d, .* times its usual norm; .*non-finite"))
+    expect(story).to_be_visible(timeout=SOON)
     expect(page.get_by_text("Not measured since; they may be spoiled.")).to_be_visible()
     expect(page.get_by_text(re.compile("if the guess is right"))).to_be_visible()
     expect(page.get_by_text(re.compile("last healthy at step 299$"))).to_be_visible()
@@ -122,7 +122,7 @@ def test_a_broken_run_says_what_where_and_what_to_do_and_whether_its_frames_arri
         held = {"main": MONITOR | {"made": 312, "spooled": 312, "lost": 0}} if rank == 0 else {}
         training.attempt(rank, world_size=4, launch=launch, overhead=0.004 + 0.003 * rank, monitors=held)
     page.reload()
-    expect(panel).to_contain_text("312 frames are on their way.")
+    expect(panel).to_contain_text("312 frames are on their way.", timeout=SOON)
     rows = panel.get_by_role("row")
     expect(rows).to_have_count(3)
     expect(rows.nth(1)).to_contain_text("above 1 %")
@@ -148,7 +148,7 @@ def test_an_empty_service_gives_its_lines_away_and_the_newborn_run_says_what_is_
     Training(service, "newborn")
     page.get_by_role("link", name="newborn").click()
     panel = page.get_by_role("region", name="Clip threshold")
-    expect(panel.get_by_role("alert")).to_contain_text("the disk is full")
+    expect(panel.get_by_role("alert")).to_contain_text("the disk is full", timeout=SOON)
     page.unroute("**/advice*")
     panel.get_by_role("button", name="Try again").click()
     expect(panel).to_contain_text("There is no suggestion")
