@@ -48,7 +48,7 @@ class SeriesQuery(_Points, _Range, LineQuery):
     metrics: str = Field(
         ",".join(STANDARD_METRICS),
         max_length=16_384,
-        description="comma-separated: columns, `clip_rate`, names of logged scalars",
+        description="comma-separated: columns, `time` too, `clip_rate`, names of logged scalars",
     )
 
     def names(self) -> list[str]:
