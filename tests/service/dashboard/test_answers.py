@@ -13,7 +13,7 @@ from gradvitals_service.health.advice_schemas import AdviceRead
 from gradvitals_service.health.schemas import EventList, EventRead, EvidenceRead
 from gradvitals_service.projects.schemas import DetectionRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
-from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
+from gradvitals_service.series.schemas import HeatmapRead, LayersRead, ScalarsRead, SeriesRead
 
 NAN = float("nan")
 ANSWERS: dict[str, type[BaseModel]] = {
@@ -21,6 +21,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "/api/v1/events": EventList,
     "/api/v1/runs/{run_id}": RunRead,
     "/api/v1/runs/{run_id}/series": SeriesRead,
+    "/api/v1/runs/{run_id}/scalars": ScalarsRead,
     "/api/v1/runs/{run_id}/layers": LayersRead,
     "/api/v1/runs/{run_id}/layers/heatmap": HeatmapRead,
     "/api/v1/runs/{run_id}/advice": AdviceRead,

@@ -18,6 +18,7 @@ from gradvitals_service.series.layers import read_layers
 from gradvitals_service.series.models import Chunk, RollupRow, Segment, SegmentColumn
 from gradvitals_service.series.queries import Line, newest_layers
 from gradvitals_service.series.reading import read_series
+from gradvitals_service.series.scalars import read_scalars
 from gradvitals_service.wirejson import encode
 
 METRICS = ["global_norm", "loss", "clip_rate", "lr", "time", "accuracy", "unknown"]
@@ -75,6 +76,17 @@ class TestEveryFrame:
         assert heatmap(stream, asked=(1000, 3333)) == before
         assert len(before["values"]) == 2
         assert len(before["values"][0]) == before["frames"] == 2331
+
+    def test_names_the_same_scalars_after_compaction(self, stream: StreamInTables):
+        def scalars() -> dict:
+            with begin_snapshot(stream.session_factory) as session:
+                return read_scalars(session, line_of(stream))
+
+        before = scalars()
+        compact(stream)
+        assert scalars() == before == {"names": ["accuracy"], "count": 1}
+        with stream.session_factory.begin() as session:
+            assert session.scalars(select(Chunk.first)).all() == []
 
     @pytest.mark.parametrize("asked", [(None, None), (1000, 3333)])
     def test_of_an_export_is_the_same_bytes_after_compaction(self, stream: StreamInTables, asked):

@@ -55,7 +55,7 @@ class TestSeries:
         assert list(answer["series"]) == ["global_norm", "clip_coefficient"]
         for statistic in ("min", "max", "mean"):
             assert answer["series"]["global_norm"][statistic] == [1.0, 2.0, 4.0]
-        assert answer["attempts"] == [{"attempt_id": str(run.attempt_id), "first_step": 0}]
+        assert answer["attempts"] == [{"attempt_id": str(run.attempt_id), "first_step": 0, "last_step": 2}]
 
     def test_keeps_a_spike_and_counts_what_is_not_finite(self, service: ServiceUnderTest):
         run = service.declare_run()
@@ -177,7 +177,8 @@ class TestOverlappingAttempts:
         answer = series(run, metrics="global_norm")
         assert answer["step"] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
         assert answer["series"]["global_norm"]["max"] == [1.0] * 6 + [2.0] * 3
-        assert [attempt["first_step"] for attempt in answer["attempts"]] == [0, 6]
+        shown = [(attempt["first_step"], attempt["last_step"]) for attempt in answer["attempts"]]
+        assert shown == [(0, 9), (6, 8)]
         assert (answer["frames"], answer["last_step"]) == (9, 8)
 
     def test_an_attempt_without_frames_hides_nothing(self, service: ServiceUnderTest):
@@ -199,6 +200,41 @@ class TestOverlappingAttempts:
         run.send(0, 10)
         resume(run, rank=1).send(0, 2, step=[3, 4])
         assert series(run)["frames"] == 10
+
+
+def logged(**values: float) -> dict[str, dict[str, bytes]]:
+    """Scalars of one frame, as the wire has them."""
+    return {name: {"present": b"\x01", "values": struct.pack("<d", value)} for name, value in values.items()}
+
+
+class TestScalars:
+    def test_are_named_once_each_as_a_chart_asks_for_them(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1, scalars=logged(perplexity=2.0, loss=1.0))
+        run.send(1, 1, scalars=logged(accuracy=0.5, perplexity=2.0))
+        answer = service.get(f"{run.path}/scalars")
+        assert answer == {"names": ["accuracy", "perplexity", "scalar:loss"], "count": 3}
+        assert list(series(run, metrics=",".join(answer["names"]))["series"]) == answer["names"]
+
+    def test_with_a_comma_can_be_asked_for(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1, scalars=logged(**{"top 1, %": 0.5, "a\\b": 0.25}))
+        answer = series(run, metrics=r"top 1\, %,a\\b")["series"]
+        assert {name: columns["max"] for name, columns in answer.items()} == {"top 1, %": [0.5], "a\\b": [0.25]}
+
+    def test_are_told_up_to_a_bound_with_their_count(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        for first in range(9):
+            run.send(first, 1, scalars=logged(**{f"s{first}-{k}": 1.0 for k in range(64)}))
+        answer = service.get(f"{run.path}/scalars")
+        assert (len(answer["names"]), answer["count"]) == (512, 9 * 64)
+
+    def test_of_a_spoiled_chunk_are_left_out(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 1, scalars=logged(accuracy=0.5))
+        run.send(1, 1, scalars=logged(perplexity=0.5))
+        spoil(service, first=0, columns=b"spoiled")
+        assert service.get(f"{run.path}/scalars")["names"] == ["perplexity"]
 
 
 class TestLayers:

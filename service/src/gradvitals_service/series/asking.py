@@ -1,5 +1,6 @@
 """What a request to read measurements may ask for, as the query of its URL says it, and whose they are."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
@@ -17,6 +18,7 @@ from gradvitals_service.series.queries import Line, choose_monitor
 from gradvitals_service.series.reading import StepRange
 
 MOST_METRICS = 32
+_NAME, _ESCAPED = re.compile(r"(?:\\[\\,]|[^,])+"), re.compile(r"\\([\\,])")
 Step = Annotated[int | None, Field(ge=0, le=2**63 - 1)]
 
 
@@ -48,7 +50,7 @@ class SeriesQuery(_Points, _Range, LineQuery):
     metrics: str = Field(
         ",".join(STANDARD_METRICS),
         max_length=16_384,
-        description="comma-separated: columns, `time` too, `clip_rate`, names of logged scalars",
+        description="comma-separated: columns, `time` too, `clip_rate`, names of logged scalars, in which a comma is `\\,`",
     )
 
     def names(self) -> list[str]:
@@ -81,7 +83,7 @@ def reading(request: Request, run_id: UUID, asked: LineQuery) -> Iterator[tuple[
 
 
 def _names_in(metrics: str, least: int) -> list[str]:
-    names = list(dict.fromkeys(name for name in metrics.split(",") if name))
+    names = list(dict.fromkeys(_ESCAPED.sub(r"\1", name) for name in _NAME.findall(metrics)))
     if not least <= len(names) <= MOST_METRICS:
         raise MalformedError(f"query.metrics: {len(names)} names, and {least} to {MOST_METRICS} can be asked for")
     return names

@@ -139,6 +139,12 @@ def decode_columns(blob: bytes, wanted: Collection[str] | None = None) -> Column
     return read
 
 
+def scalar_keys(blob: bytes) -> list[str]:
+    """Under which names the scalars of a blob stand among its columns."""
+    header, _ = _unpack(blob)
+    return [scalar_key(name) for name in header.scalars]
+
+
 def join_columns(parts: Sequence[Columns]) -> Columns:
     """Put columns one after the other; a scalar that a part does not have is absent there. Details are left out."""
     if len(parts) == 1:

@@ -24,6 +24,7 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
     reaches = queries.reaches(session, line)
     spans = cut_overlaps(reaches)
     size, part, damaged = read_spans(session, line, spans, Metrics(metrics), points, asked)
+    last_steps = {reach.attempt_id: reach.last_step for reach in reaches}
     return {
         "run_id": line.run_id,
         "monitor": line.monitor,
@@ -33,7 +34,10 @@ def read_series(session: Session, line: Line, metrics: Sequence[str], points: in
         "step": as_json(part.extent.first_step),
         "series": {name: _buckets_as_json(part.metrics[name]) for name in metrics},
         "gaps": gaps_shown(session, line, reaches, spans, asked) + damaged,
-        "attempts": [{"attempt_id": span.attempt_id, "first_step": span.first_step} for span in spans],
+        "attempts": [
+            {"attempt_id": span.attempt_id, "first_step": span.first_step, "last_step": last_steps[span.attempt_id]}
+            for span in spans
+        ],
         "last_step": reaches[-1].last_step if reaches else None,
     }
 

@@ -205,6 +205,12 @@ def decode_metrics(blob: bytes, wanted: Collection[str] | None = None) -> tuple[
     return extent, metrics
 
 
+def scalar_keys(blob: bytes) -> list[str]:
+    """The scalars that have buckets."""
+    header, _ = _open(blob)
+    return [name for name in header.metrics if name not in FRAME_METRICS]
+
+
 def decode_layer_buckets(blob: bytes, extent: Extent, layer_count: int) -> Buckets:
     """Read the layers [L, b] back."""
     minimum, maximum, mean, non_finite = _layer_statistics(

@@ -16,7 +16,8 @@ from gradvitals_service.series.export import CONTENT_TYPE, Wanted, check_layers,
 from gradvitals_service.series.heatmap import read_heatmap
 from gradvitals_service.series.layers import read_layers
 from gradvitals_service.series.reading import read_series
-from gradvitals_service.series.schemas import HeatmapRead, LayersRead, SeriesRead
+from gradvitals_service.series.scalars import read_scalars
+from gradvitals_service.series.schemas import HeatmapRead, LayersRead, ScalarsRead, SeriesRead
 from gradvitals_service.wirejson import WireJSONResponse
 
 OF_A_RUN = "/api/v1/runs/{run_id}"
@@ -30,6 +31,13 @@ def read_run_series(run_id: UUID, request: Request, asked: Annotated[SeriesQuery
     metrics, steps = asked.names(), asked.steps()
     with reading(request, run_id, asked) as (session, line):
         return WireJSONResponse(read_series(session, line, metrics, asked.points, steps))
+
+
+@charts.get("/scalars", response_model=ScalarsRead)
+def read_run_scalars(run_id: UUID, request: Request, asked: Annotated[LineQuery, Query()]) -> Response:
+    """The names of the scalars that were logged."""
+    with reading(request, run_id, asked) as (session, line):
+        return WireJSONResponse(read_scalars(session, line))
 
 
 @charts.get("/layers", response_model=LayersRead)

@@ -30,6 +30,7 @@ class AttemptStart(BaseModel):
 
     attempt_id: UUID
     first_step: int
+    last_step: int = Field(description="of its newest frame, which a newer attempt may have replaced")
 
 
 class SeriesRead(BaseModel):
@@ -45,6 +46,13 @@ class SeriesRead(BaseModel):
     gaps: list[GapRead]
     attempts: list[AttemptStart]
     last_step: int | None = Field(description="newest step of the run, in the range or not")
+
+
+class ScalarsRead(BaseModel):
+    """Which scalars were logged, besides what every frame has."""
+
+    names: list[str] = Field(description="as `metrics` of `series` takes them, by name; at most 512")
+    count: int = Field(description="how many there are, told or not")
 
 
 class LayerRead(BaseModel):

@@ -386,6 +386,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/scalars": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Run Scalars
+         * @description The names of the scalars that were logged.
+         */
+        get: operations["read_run_scalars_api_v1_runs__run_id__scalars_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/series": {
         parameters: {
             query?: never;
@@ -554,6 +574,11 @@ export interface components {
             attempt_id: string;
             /** First Step */
             first_step: number;
+            /**
+             * Last Step
+             * @description of its newest frame, which a newer attempt may have replaced
+             */
+            last_step: number;
         };
         /**
          * CheckpointList
@@ -1555,6 +1580,22 @@ export interface components {
             tags: string[];
         };
         /**
+         * ScalarsRead
+         * @description Which scalars were logged, besides what every frame has.
+         */
+        ScalarsRead: {
+            /**
+             * Count
+             * @description how many there are, told or not
+             */
+            count: number;
+            /**
+             * Names
+             * @description as `metrics` of `series` takes them, by name; at most 512
+             */
+            names: string[];
+        };
+        /**
          * SeriesRead
          * @description Metrics over the steps asked for; where attempts overlap, the newest is shown.
          */
@@ -2445,11 +2486,46 @@ export interface operations {
             };
         };
     };
+    read_run_scalars_api_v1_runs__run_id__scalars_get: {
+        parameters: {
+            query?: {
+                /** @description by default `main`, or the first by name */
+                monitor?: string | null;
+                rank?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScalarsRead"];
+                };
+            };
+            /** @description a refusal, in one shape for all */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorRead"];
+                };
+            };
+        };
+    };
     read_run_series_api_v1_runs__run_id__series_get: {
         parameters: {
             query?: {
                 from_step?: number | null;
-                /** @description comma-separated: columns, `time` too, `clip_rate`, names of logged scalars */
+                /** @description comma-separated: columns, `time` too, `clip_rate`, names of logged scalars, in which a comma is `\,` */
                 metrics?: string;
                 /** @description by default `main`, or the first by name */
                 monitor?: string | null;
