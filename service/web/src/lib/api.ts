@@ -1,5 +1,5 @@
 /** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
-import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
+import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, ScalarsAnswer, SeriesAnswer } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
 
@@ -46,6 +46,10 @@ export class Api {
       monitor: query.monitor ?? null,
     };
     return this.#get(`/runs/${encodeURIComponent(id)}/series`, values, signal);
+  }
+
+  scalars(id: string, monitor: string | null, signal?: AbortSignal): Promise<ScalarsAnswer> {
+    return this.#get(`/runs/${encodeURIComponent(id)}/scalars`, { monitor }, signal);
   }
 
   layers(id: string, monitor: string | null, signal?: AbortSignal): Promise<LayersAnswer> {

@@ -11,6 +11,7 @@ export type Attempt = Schemas["AttemptRead"];
 export type Event = Schemas["EventRead"];
 export type EventList = Schemas["EventList"];
 export type SeriesAnswer = Schemas["SeriesRead"];
+export type ScalarsAnswer = Schemas["ScalarsRead"];
 export type MetricColumns = Schemas["MetricRead"];
 export type Gap = Schemas["GapRead"];
 export type LayersAnswer = Schemas["LayersRead"];

@@ -26,22 +26,31 @@ export class RunView {
   readonly #api: Api;
   readonly #monitor: string | null;
   readonly #wantsLayers: boolean;
+  readonly #points: number;
+  #metrics: readonly string[];
   readonly #closing = new AbortController();
   #zoom = new AbortController();
   readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
 
-  constructor(api: Api, id: string, options: { monitor?: string | null; layers?: boolean } = {}) {
+  constructor(api: Api, id: string, options: { monitor?: string | null; layers?: boolean; metrics?: readonly string[]; points?: number } = {}) {
     this.#api = api;
     this.id = id;
     this.#monitor = options.monitor ?? null;
     this.#wantsLayers = options.layers ?? true;
+    this.#metrics = options.metrics ?? METRICS;
+    this.#points = options.points ?? 1000;
   }
 
   /** The columns to draw: the zoomed range, or the whole run. Frames are added in place: ``revision`` tells of them. */
   get series(): SeriesBuffer | null {
     return this.#zoomed ?? this.#whole;
+  }
+
+  /** The columns of the whole run, zoomed or not. */
+  get whole(): SeriesBuffer | null {
+    return this.#whole;
   }
 
   get revision(): number {
@@ -55,7 +64,7 @@ export class RunView {
     return rate === undefined || this.#whole === null ? null : (rollingRate(rate.mean, this.#whole.bucket).at(-1) ?? null);
   }
 
-  async load(points = 1000): Promise<void> {
+  async load(points = this.#points): Promise<void> {
     if (!isRunId(this.id)) {
       this.error = new ApiError("not_found", this.id);
       return;
@@ -64,7 +73,7 @@ export class RunView {
       const signal = this.#signal;
       const [run, answer, events] = await Promise.all([
         this.#api.run(this.id, signal),
-        this.#api.series(this.id, { metrics: METRICS, points, monitor: this.#monitor }, signal),
+        this.#api.series(this.id, { metrics: this.#metrics, points, monitor: this.#monitor }, signal),
         this.#api.events(this.id, signal),
       ]);
       this.#whole = new SeriesBuffer(answer, 2 * points);
@@ -88,10 +97,16 @@ export class RunView {
     this.zooming = true;
     const { signal } = this.#zoom;
     await this.#try(async () => {
-      const answer = await this.#api.series(this.id, { metrics: METRICS, ...range, monitor: this.#monitor }, signal);
+      const answer = await this.#api.series(this.id, { metrics: this.#metrics, ...range, monitor: this.#monitor }, signal);
       this.#zoomed = new SeriesBuffer(answer);
       this.zooming = false;
     });
+  }
+
+  /** Read these metrics from now on. A zoomed range keeps the old ones until it is asked for again. */
+  async want(metrics: readonly string[]): Promise<void> {
+    this.#metrics = metrics;
+    await this.load();
   }
 
   hear(message: LiveMessage): void {

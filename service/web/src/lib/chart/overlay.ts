@@ -2,6 +2,7 @@
 import type uPlot from "uplot";
 import { formatNumber } from "../format";
 import { strings } from "../strings";
+import { drawLabels, type LineLabel } from "./line-labels";
 import { withAlpha, type Columns } from "./lines";
 
 export interface EventBand {
@@ -22,6 +23,7 @@ export interface Overlay {
   events?: readonly EventBand[];
   gaps?: readonly { from: number; to: number }[];
   nonFinite?: readonly Marks[];
+  labels?: readonly LineLabel[];
 }
 
 type Color = (token: string) => string;
@@ -49,7 +51,7 @@ export function drawBelow(plot: uPlot, overlay: Overlay, color: Color): void {
 
 /** Over the lines, at the upper edge: steps without a finite value; at the lower edge: zeros on a
  * logarithmic axis; and where a line leaves the chart. */
-export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving }: Columns, color: Color): void {
+export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving, ceiling }: Columns, color: Color): void {
   const { ctx, bbox } = plot;
   const pixel = devicePixelRatio;
   clipped(plot, () => {
@@ -65,14 +67,16 @@ export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving }: Col
     }
   });
   for (const event of overlay.events ?? []) drawFlag(plot, event, color);
-  leaving.forEach((line, row) => drawLeaving(plot, line, row, color));
+  drawLabels(plot, overlay.labels ?? [], ceiling, color);
+  const under = Math.max(0, ...(overlay.nonFinite ?? []).map((marks) => marks.row)) * 7;
+  leaving.forEach((line, row) => drawLeaving(plot, line, under + row * 15, color));
 }
 
 /** Beside the place where a line leaves through the upper edge: how far it went. */
-function drawLeaving(plot: uPlot, line: Columns["leaving"][number], row: number, color: Color): void {
+function drawLeaving(plot: uPlot, line: Columns["leaving"][number], down: number, color: Color): void {
   const { ctx, bbox } = plot;
   const pixel = devicePixelRatio;
-  const text = strings.charts.leaving(formatNumber(line.peak));
+  const text = [line.short, strings.charts.leaving(formatNumber(line.peak))].filter((part) => part !== undefined).join(" ");
   const x = plot.valToPos(line.step, "x", true);
   if (x < bbox.left || x > bbox.left + bbox.width) return;
   ctx.save();
@@ -81,7 +85,7 @@ function drawLeaving(plot: uPlot, line: Columns["leaving"][number], row: number,
   const room = x - bbox.left > ctx.measureText(text).width + 12 * pixel;
   ctx.textAlign = room ? "right" : "left";
   ctx.fillStyle = color(line.color);
-  ctx.fillText(text, x + (room ? -8 : 8) * pixel, bbox.top + (10 + row * 15) * pixel);
+  ctx.fillText(text, x + (room ? -8 : 8) * pixel, bbox.top + (10 + down) * pixel);
   ctx.restore();
 }
 
