@@ -1,6 +1,8 @@
 /** Every word the page says, in one place, so that another language is one more file. */
 import { formatCount, formatNumber, formatShare, formatTimes } from "./format";
 
+/** Of one run alone nothing is said. */
+const shareOf = (count: number, total: number): string => (total === 1 ? "" : `${count} of ${total} `);
 const plural = (count: number, one: string, many: string): string => (count === 1 ? one : many);
 
 export const strings = {
@@ -185,7 +187,7 @@ export const strings = {
   compare: {
     heading: "Compare",
     none: "No run is chosen",
-    noneLead: "Tick two or more runs on the overview, then choose Compare.",
+    noneLead: "Find runs by name in the field above, or tick them on the overview and choose Compare.",
     remove: (name: string): string => `Take ${name} out`,
     missing: (count: number): string => `${count} of the chosen runs could not be found.`,
     noEvent: "none",
@@ -215,7 +217,7 @@ export const strings = {
     notClipped: "not clipped",
     clippedAt: (limit: string): string => `clipped at ${limit}`,
     legend: "The runs that are drawn",
-    show: (name: string): string => `Draw ${name}`,
+    show: (name: string): string => `Draw ${name} or leave it out`,
     whole: "Whole range",
     zoomForm: "Range shown",
     zoomField: { step: ["From step", "to"], elapsed: ["From second", "to"], time: ["From", "to"], event: ["From step", "to"] } as Record<string, [string, string]>,
@@ -241,10 +243,10 @@ export const strings = {
     verbOther: (kind: string): string => `had ${kind.toLowerCase()}`,
     fate: {
       broke: (count: number, total: number, verb: string, first: number, last: number): string =>
-        `${count} of ${total} ${verb} ${first === last ? `at step ${formatCount(first)}` : `between steps ${formatCount(first)} and ${formatCount(last)}`}`,
+        `${shareOf(count, total)}${verb} ${first === last ? `at step ${formatCount(first)}` : `between steps ${formatCount(first)} and ${formatCount(last)}`}`,
       learned: (count: number, total: number, least: number, most: number, going: boolean): string =>
-        `${count} of ${total} ${going ? plural(count, "is at", "are at") : "reached"} a loss of ${formatNumber(least)}${formatNumber(least) === formatNumber(most) ? "" : ` to ${formatNumber(most)}`}`,
-      noLoss: (count: number, total: number): string => `${count} of ${total} logged no loss`,
+        `${shareOf(count, total)}${going ? plural(count, "is at", "are at") : "reached"} a loss of ${formatNumber(least)}${formatNumber(least) === formatNumber(most) ? "" : ` to ${formatNumber(most)}`}`,
+      noLoss: (count: number, total: number): string => `${shareOf(count, total)}logged no loss`,
       noEvent: "no event",
       warned: (count: number): string => `${count} with a warning`,
     },

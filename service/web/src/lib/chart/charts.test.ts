@@ -7,8 +7,8 @@ import { runCharts } from "./run-charts";
 
 const columns = (values: (number | null)[]): MetricColumns => ({ min: values, max: values, mean: values, non_finite: values.map((value) => Number(value === null)) });
 
-function buffer(step: number[], series: Record<string, MetricColumns>): SeriesBuffer {
-  const answer: SeriesAnswer = { run_id: "r", monitor: "main", rank: 0, frames: step.length, bucket: 1, step, series, gaps: [], attempts: [], last_step: step.at(-1) ?? null };
+function buffer(step: number[], series: Record<string, MetricColumns>, bucket = 1): SeriesBuffer {
+  const answer: SeriesAnswer = { run_id: "r", monitor: "main", rank: 0, frames: step.length * bucket, bucket, step, series, gaps: [], attempts: [], last_step: step.at(-1) ?? null };
   return new SeriesBuffer(answer);
 }
 
@@ -68,12 +68,12 @@ describe("runs over each other", () => {
       ["max_norm of a", "--a", "dashed"],
       ["max_norm of b", "--b", "dashed"],
     ]);
-    expect(norm?.overlay.events).toEqual([{ from: 1, to: 1, color: "--a" }]);
+    expect(norm?.overlay.events).toEqual([{ from: 1, to: 1, color: "--a", owner: "a" }]);
   });
 
   test("of more than three runs lines are drawn, by the largest norm and the mean of all else", () => {
     const wide = { min: [0, 0], max: [4, 4], mean: [1, 1], non_finite: [0, 0] };
-    const runs = ["a", "b", "c", "d"].map((name) => run(name, { series: buffer([0, 1], { global_norm: wide, loss: wide }) }));
+    const runs = ["a", "b", "c", "d"].map((name) => run(name, { series: buffer([0, 1], { global_norm: wide, loss: wide }, 8) }));
     const [norm, loss] = compareCharts(runs, ["global_norm", "loss"]).charts;
     expect([norm?.lines[0]?.style, norm?.lines[0]?.high, norm?.hint]).toEqual(["line", [4, 4], "largest of each point, log scale"]);
     expect([loss?.lines[0]?.style, loss?.lines[0]?.high, loss?.hint]).toEqual(["line", [1, 1], "mean of each point, log scale"]);
@@ -94,7 +94,9 @@ describe("runs over each other", () => {
   });
 
   test("a run that is pointed at leaves the others behind", () => {
-    const { charts } = compareCharts([run("a"), run("b")], ["global_norm"]);
-    expect(inFront(charts, new Set(["b"]))[0]?.lines.map((line) => line.faded)).toEqual([true, false, true, false]);
+    const { charts } = compareCharts([run("a", { event: 0 }), run("b", { event: 1 })], ["global_norm"]);
+    const [norm] = inFront(charts, new Set(["b"]));
+    expect(norm?.lines.map((line) => line.faded)).toEqual([true, false, true, false]);
+    expect(norm?.overlay.events?.map((event) => event.owner)).toEqual(["b"]);
   });
 });

@@ -62,8 +62,14 @@ export function compareCharts(runs: readonly Compared[], metrics: readonly strin
 /** The charts with only some owners' lines in front; null: all of them. */
 export function inFront(charts: readonly ChartSpec[], owners: ReadonlySet<string> | null): ChartSpec[] {
   if (owners === null) return [...charts];
-  const faded = <Owned extends { owner?: string }>(line: Owned): Owned & { faded: boolean } => ({ ...line, faded: line.owner !== undefined && !owners.has(line.owner) });
-  return charts.map((chart) => ({ ...chart, lines: chart.lines.map(faded), overlay: { ...chart.overlay, labels: (chart.overlay.labels ?? []).map(faded) } }));
+  const behind = ({ owner }: { owner?: string }): boolean => owner !== undefined && !owners.has(owner);
+  const faded = <Owned extends { owner?: string }>(line: Owned): Owned & { faded: boolean } => ({ ...line, faded: behind(line) });
+  const kept = <Owned extends { owner?: string }>(marks: readonly Owned[] | undefined): Owned[] => (marks ?? []).filter((mark) => !behind(mark));
+  return charts.map(({ lines, overlay, ...chart }) => ({
+    ...chart,
+    lines: lines.map(faded),
+    overlay: { ...overlay, labels: (overlay.labels ?? []).map(faded), events: kept(overlay.events), nonFinite: kept(overlay.nonFinite) },
+  }));
 }
 
 /** Whose the lines of a group of seeds are. */
@@ -83,7 +89,8 @@ function chartOf(name: string, runs: readonly Compared[], alignment: Alignment):
   const labels = lines.flatMap((line): LineLabel[] => (line.short === undefined || line.unlisted ? [] : [{ text: line.short, color: line.color, high: line.high, ...(line.owner === undefined ? {} : { owner: line.owner }) }]));
   if (name === "global_norm") lines.push(...thresholds(runs, alignment));
   const asBands = !metric.plain && runs.length <= BANDS_UP_TO;
-  const drawnBy = asBands || name === "clip_rate" || name === "lr" ? "" : metric.shown === "mean" ? words.meanHint : strings.compare.maxHint;
+  const exact = runs.every(({ series }) => series.bucket === 1);
+  const drawnBy = exact || asBands || name === "clip_rate" || name === "lr" ? "" : metric.shown === "mean" ? words.meanHint : strings.compare.maxHint;
   const hint = [grouped.length > 0 ? strings.compare.seedHint : drawnBy, axis === "log" ? words.logHint : ""];
   const summary = runs.map((run, index) => `${run.name}: ${words.summary(metric.title, peakOf(columns[index]), lastOf(columns[index]), 0)}`).join(". ");
   return { key: name, title: metric.title, height: metric.height, lines, overlay: { ...overlayOf(runs, columns, metric), labels }, summary, hint: hint.filter((part) => part !== "").join(", "), axis };
@@ -131,8 +138,8 @@ function totals(columns: readonly Line["high"][]): number[] {
 }
 
 function overlayOf(runs: readonly Compared[], columns: readonly (MetricColumns | undefined)[], metric: CompareMetric): Overlay {
-  const events = runs.flatMap((run) => (run.event === null ? [] : [{ from: run.event, to: run.event, color: run.look.color }]));
-  const bad = runs.map((run, index) => ({ color: run.look.color, step: run.places.flatMap((place, at) => (place !== null && (columns[index]?.non_finite[at] ?? 0) > 0 ? [place] : [])) }));
+  const events = runs.flatMap((run) => (run.event === null ? [] : [{ from: run.event, to: run.event, color: run.look.color, owner: run.id }]));
+  const bad = runs.map((run, index) => ({ color: run.look.color, owner: run.id, step: run.places.flatMap((place, at) => (place !== null && (columns[index]?.non_finite[at] ?? 0) > 0 ? [place] : [])) }));
   const marked = bad.filter(({ step }) => step.length > 0).slice(0, MARKED_UP_TO);
   return { events, nonFinite: metric.axis === "unit" ? [] : marked.map((marks, row) => ({ ...marks, row })) };
 }

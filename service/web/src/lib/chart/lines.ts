@@ -17,7 +17,7 @@ export interface Line {
   share?: boolean;
   /** How many non-finite values each point stands for: said where there is no finite one. */
   nonFinite?: readonly number[];
-  /** What the chart's legend calls it, where the label is too long. */
+  /** What it is called beside its end, and in a legend of many. */
   short?: string;
   /** The pattern of its strokes. */
   dash?: readonly number[];
@@ -59,7 +59,8 @@ export function toColumns(step: readonly number[], lines: readonly Line[], log: 
 }
 
 function leavingLines(step: readonly number[], lines: readonly Line[], ceiling: number): Columns["leaving"] {
-  return lines.flatMap(({ high, color, short }) => {
+  return lines.flatMap(({ high, color, short, faded }) => {
+    if (faded) return [];
     const first = high.findIndex((value) => value != null && value > ceiling);
     const peak = high.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
     return first < 0 ? [] : [{ step: step[first] ?? 0, peak, color, ...(short === undefined ? {} : { short }) }];

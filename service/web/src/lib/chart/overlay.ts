@@ -10,6 +10,8 @@ export interface EventBand {
   /** null: it lasts still. */
   to: number | null;
   color: string;
+  /** Whose it is, where several runs are drawn. */
+  owner?: string;
 }
 
 export interface Marks {
@@ -17,6 +19,8 @@ export interface Marks {
   color: string;
   /** Rows of marks lie under each other at the upper edge: one a run. */
   row: number;
+  /** As of an event. */
+  owner?: string;
 }
 
 export interface Overlay {

@@ -17,7 +17,7 @@ export class CompareView {
   scalars = $state.raw<ReadonlyMap<string, readonly string[]>>(new Map());
   readonly #api: Api;
   #metrics: readonly string[] = [];
-  #stop: () => void = () => undefined;
+  #stop: (() => void) | null = null;
   #closed = false;
   /** What each run was last zoomed to, of which whole: asked again only where one of them has changed. */
   readonly #zoomed = new WeakMap<RunView, { whole: unknown; key: string }>();
@@ -38,8 +38,8 @@ export class CompareView {
     gone.forEach((view) => view.close());
     if (wanted.join() !== this.#metrics.join()) stayed.forEach((view) => void view.want(wanted));
     this.#metrics = wanted;
-    if (added.length === 0 && gone.length === 0) return;
-    this.#stop();
+    if (this.#stop !== null && added.length === 0 && gone.length === 0) return;
+    this.#stop?.();
     this.#stop = live.watch(ids, (message) => this.#hear(message));
     void live.ready().then(() => {
       if (this.#closed) return;
@@ -68,7 +68,7 @@ export class CompareView {
 
   close(): void {
     this.#closed = true;
-    this.#stop();
+    this.#stop?.();
     this.runs.forEach((view) => view.close());
   }
 
