@@ -94,9 +94,3 @@ export function originOf(view: RunView): Origin {
 function wholeSteps([from, to]: readonly [number, number]): { from: number; to: number } {
   return { from: Math.max(0, Math.floor(from)), to: Math.max(0, Math.ceil(to)) };
 }
-
-/** What all runs of some have logged, in the order of the first. */
-export function commonScalars(scalars: ReadonlyMap<string, readonly string[]>, ids: readonly string[]): string[] {
-  const [first = [], ...others] = ids.map((id) => scalars.get(id) ?? []);
-  return first.filter((name) => others.every((names) => names.includes(name)));
-}

@@ -65,3 +65,9 @@ export function drawn(told: readonly Told[], by: CompareBy, asBands: boolean): {
   }
   return { compared, nowhere, estimated };
 }
+
+/** What all runs of some have logged, in the order of the first. */
+export function commonScalars(scalars: ReadonlyMap<string, readonly string[]>, ids: readonly string[]): string[] {
+  const [first = [], ...others] = ids.map((id) => scalars.get(id) ?? []);
+  return first.filter((name) => others.every((names) => names.includes(name)));
+}
