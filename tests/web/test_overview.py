@@ -96,7 +96,9 @@ def test_a_row_tells_how_fast_its_run_steps_and_since_when_it_hangs(
     open_page: OpenPage, service: ServiceProcess
 ) -> None:
     """A service that hears of a hung run must have been running for a quarter of an hour: its answer is changed."""
-    Training(service, "steady").train(5, step_seconds=0.5)
+    steady = Training(service, "steady")
+    steady.seconds_a_step = 0.5
+    steady.train(5)
     Training(service, "stuck").train(5)
     page = open_page("/nowhere")
     page.route("**/api/v1/dashboard?*", lambda route: route.fulfill(json=with_hung_run(route.fetch().json())))

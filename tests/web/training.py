@@ -10,6 +10,7 @@ from service_process import ServiceProcess
 
 HIDDEN = "gru.weight_hh_l0"
 HEAD = "head.weight"
+BEGAN = 1_790_000_000.0  # of a training that says how long its steps take
 
 
 class Training:
@@ -21,6 +22,7 @@ class Training:
         self.name = name
         self.layers = [HIDDEN, HEAD]
         self.step = 0
+        self.seconds_a_step: float | None = None  # None: the service says when a frame came
         self.project = declared.get("project", "gru-adding")
         declaration = {"project": self.project, "name": name, "owner": "ada", "group": None, "tags": [], "config": {}}
         self._put(declaration | {"links": {}, "versions": {}} | declared)
@@ -30,17 +32,9 @@ class Training:
         """The run's view."""
         return f"/runs/{self.run_id}"
 
-    def train(
-        self, steps: int, times: float = 1.0, max_norm: float | None = None, step_seconds: float = 0.0, **scalars: float
-    ) -> None:
-        """Report so many steps, with norms ``times`` their usual, and what the training's own code logs at each.
-
-        They happened one after the other, or all now.
-        """
-        frames = [self._frame(times, max_norm) | {"scalars": scalars} for _ in range(steps)]
-        for frame in frames if step_seconds else ():
-            frame["time"] = 1_790_000_000.0 + frame["step"] * step_seconds
-        self._post(frames)
+    def train(self, steps: int, times: float = 1.0, max_norm: float | None = None, **scalars: float) -> None:
+        """Report so many steps, with norms ``times`` their usual, and what the training's own code logs at each."""
+        self._post([self._frame(times, max_norm) | {"scalars": scalars} for _ in range(steps)])
 
     def break_down(self, steps: int) -> None:
         """Report steps without a finite gradient."""
@@ -75,6 +69,8 @@ class Training:
         }
         if max_norm is not None:
             frame["max_norm"] = max_norm
+        if self.seconds_a_step is not None:
+            frame["time"] = BEGAN + self.step * self.seconds_a_step
         self.step += 1
         return {key: spell(value) for key, value in frame.items()}
 

@@ -53,7 +53,7 @@ function tick(): void {
     for (const tell of listeners) {
       tell("run", summary);
       tell("frames", {
-        run_id: run.id, monitor: "main", rank: 0, step: rows,
+        run_id: run.id, monitor: "main", rank: 0, step: rows, time: rows.map((i) => timeOf(run, i)),
         global_norm: rows.map((i) => wire(run.norm[i]!)), loss: rows.map((i) => wire(run.loss[i]!)),
         clip_coefficient: rows.map((i) => wire(coefficient(run, i))), max_norm: rows.map(() => wire(run.maxNorm)), lr: rows.map((i) => wire(run.lr[i]!)),
       });
@@ -140,6 +140,11 @@ function detail(run: FakeRun): unknown {
   };
 }
 
+/** Ten steps a second, the newest one now. */
+function timeOf(run: FakeRun, step: number): number {
+  return Date.now() / 1000 - (run.steps - 1 - step) / 10;
+}
+
 function series(run: FakeRun, query: URLSearchParams): unknown {
   const from = Math.max(0, Number(query.get("from_step") ?? 0));
   const to = Math.min(run.steps, Number(query.get("to_step") ?? run.steps) + 1);
@@ -147,7 +152,7 @@ function series(run: FakeRun, query: URLSearchParams): unknown {
   const clip = Float64Array.from({ length: run.steps }, (_, i) => coefficient(run, i));
   const columns: Record<string, Float64Array> = {
     global_norm: run.norm, loss: run.loss, lr: run.lr, clip_coefficient: clip,
-    clip_rate: clip.map((value) => Number(value < 1)), max_norm: clip.map(() => run.maxNorm),
+    clip_rate: clip.map((value) => Number(value < 1)), max_norm: clip.map(() => run.maxNorm), time: clip.map((_, i) => timeOf(run, i)),
   };
   const asked = (query.get("metrics") ?? "").split(",").filter((name) => name in columns);
   return {

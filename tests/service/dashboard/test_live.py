@@ -41,6 +41,7 @@ class TestFrames:
         run.send(0, 2, global_norm=[1.5, float("inf")], loss=[NAN, NAN], flags=[2, 1], lr=[0.5, NAN])
         frames = page.until("frames")
         assert (frames["run_id"], frames["monitor"], frames["rank"]) == (str(run.run_id), "main", 0)
+        assert frames["time"] == [1_790_000_000.0, 1_790_000_001.0]
         assert (frames["step"], frames["global_norm"]) == ([0, 1], [1.5, "Infinity"])
         assert (frames["loss"], frames["lr"]) == (["NaN", None], [0.5, "NaN"])
         assert (frames["clip_coefficient"], frames["max_norm"]) == ([1.0, 1.0], ["Infinity", "Infinity"])

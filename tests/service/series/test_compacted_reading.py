@@ -22,7 +22,7 @@ from gradvitals_service.series.reading import read_series
 from gradvitals_service.series.scalars import read_scalars
 from gradvitals_service.wirejson import encode
 
-METRICS = ["global_norm", "loss", "clip_rate", "lr", "accuracy", "unknown"]
+METRICS = ["global_norm", "loss", "clip_rate", "lr", "time", "accuracy", "unknown"]
 
 
 def line_of(stream: StreamInTables) -> Line:
@@ -165,7 +165,7 @@ class TestBuckets:
             session.execute(delete(SegmentColumn))
         after = series(stream, points=4)
         assert (after["bucket"], after["step"]) == (before["bucket"], before["step"]) == (1024, [0, 1024, 2048, 3072])
-        for name in ("global_norm", "loss", "clip_rate", "accuracy", "unknown"):
+        for name in ("global_norm", "loss", "clip_rate", "time", "accuracy", "unknown"):
             for statistic in ("min", "max", "non_finite"):
                 assert after["series"][name][statistic] == before["series"][name][statistic]
             means = [before["series"][name]["mean"], after["series"][name]["mean"]]

@@ -78,6 +78,11 @@ class TestSeries:
         run.send(0, 4, clip_coefficient=[1.0, 0.5, 0.5, 0.5])
         assert series(run, metrics="clip_rate", points=1)["series"]["clip_rate"]["mean"] == [0.75]
 
+    def test_tells_when_each_bucket_began(self, service: ServiceUnderTest):
+        run = service.declare_run()
+        run.send(0, 4, time=[1_790_000_000.5, 1_790_000_001.0, 1_790_000_060.0, 1_790_000_061.0])
+        assert series(run, metrics="time", points=2)["series"]["time"]["min"] == [1_790_000_000.5, 1_790_000_060.0]
+
     def test_tells_scalars_only_where_they_were_logged(self, service: ServiceUnderTest):
         run = service.declare_run()
         run.send(0, 3, scalars={"accuracy": {"present": b"\x05", "values": struct.pack("<2d", 0.5, 0.75)}})

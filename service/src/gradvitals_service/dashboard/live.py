@@ -28,7 +28,7 @@ router = APIRouter()
 log = structlog.get_logger()
 
 MOST_RUNS = 50
-_PLAIN_COLUMNS = ("step", "global_norm", "clip_coefficient", "max_norm", "lr")
+_PLAIN_COLUMNS = ("step", "time", "global_norm", "clip_coefficient", "max_norm", "lr")
 
 
 def followed_runs(

@@ -78,6 +78,7 @@ class LiveFrames(BaseModel):
     monitor: str
     rank: int
     step: list[int]
+    time: list[float] = Field(description="seconds since 1970, by the client's clock")
     global_norm: list[WireNumber]
     loss: list[WireNumber | None] = Field(description="null where none was logged")
     clip_coefficient: list[WireNumber]

@@ -32,7 +32,7 @@ from gradvitals_service.series.codec import ChunkColumns, encode_columns
 from gradvitals_service.series.sparkline import Sparkline
 
 EncodedChunk = tuple[bytes, bytes]
-PUBLISHED_COLUMNS = ("step", "global_norm", "loss", "clip_coefficient", "max_norm", "lr", "flags")
+PUBLISHED_COLUMNS = ("step", "time", "global_norm", "loss", "clip_coefficient", "max_norm", "lr", "flags")
 
 
 def take_chunk(transaction: Transaction, run_id: UUID, chunk: Chunk, encoded: EncodedChunk | None) -> dict[str, int]:

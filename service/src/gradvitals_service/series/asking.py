@@ -50,7 +50,7 @@ class SeriesQuery(_Points, _Range, LineQuery):
     metrics: str = Field(
         ",".join(STANDARD_METRICS),
         max_length=16_384,
-        description="comma-separated: columns, `clip_rate`, names of logged scalars, in which a comma is `\\,`",
+        description="comma-separated: columns, `time`, `clip_rate`, names of logged scalars, in which a comma is `\\,`",
     )
 
     def names(self) -> list[str]:

@@ -10,8 +10,8 @@ from gradvitals_service.series.downsample import Column
 
 STANDARD_METRICS = ("global_norm", "loss", "clip_coefficient", "max_norm", "lr")
 # What every frame has, beside the scalars that were logged.
-FRAME_METRICS = (*STANDARD_METRICS, "loss_scale", "clip_rate")
-_COLUMNS = frozenset((*STANDARD_METRICS, "loss_scale"))
+FRAME_METRICS = (*STANDARD_METRICS, "loss_scale", "clip_rate", "time")
+_COLUMNS = frozenset((*STANDARD_METRICS, "loss_scale", "time"))
 _TAKEN_FROM = {"clip_rate": ("clip_coefficient",), "loss": ("loss", "flags")}
 
 
@@ -33,7 +33,8 @@ def metric_column(columns: Columns, name: str) -> Column:
     """One metric over the frames of a chunk; a name that nobody logged is absent everywhere.
 
     ``clip_rate`` is 1 on a step that was clipped and 0 on one that was not, so that its mean is the share. A learning
-    rate of NaN says that there is none. A scalar with a column's name is asked for as ``scalar:<name>``.
+    rate of NaN says that there is none. ``time`` is that of the client in seconds since 1970, so that the smallest of a
+    bucket says when it began. A scalar with a column's name is asked for as ``scalar:<name>``.
     """
     if name == "clip_rate":
         coefficient = columns["clip_coefficient"]

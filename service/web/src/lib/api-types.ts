@@ -1631,6 +1631,11 @@ export interface components {
             run_id: string;
             /** Step */
             step: number[];
+            /**
+             * Time
+             * @description seconds since 1970, by the client's clock
+             */
+            time: number[];
         };
         /**
          * LiveRead
@@ -3284,7 +3289,7 @@ export interface operations {
         parameters: {
             query?: {
                 from_step?: number | null;
-                /** @description comma-separated: columns, `clip_rate`, names of logged scalars, in which a comma is `\,` */
+                /** @description comma-separated: columns, `time` too, `clip_rate`, names of logged scalars, in which a comma is `\,` */
                 metrics?: string;
                 /** @description by default `main`, or the first by name */
                 monitor?: string | null;

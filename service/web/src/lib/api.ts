@@ -3,7 +3,7 @@ import { filterQuery, type Choice } from "./choice";
 import { decodeHeatmap, type HeatColumns } from "./heatmap/columns";
 import { inboxQuery, type InboxFilter } from "./inbox";
 import type {
-  AdviceAnswer, Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarNames, SeriesAnswer,
+  AdviceAnswer, Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarsAnswer, SeriesAnswer,
 } from "./model";
 
 export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
@@ -72,7 +72,7 @@ export class Api {
     return this.#get(`/runs/${encodeURIComponent(id)}/series`, values, signal);
   }
 
-  scalars(id: string, monitor: string | null, signal?: AbortSignal): Promise<ScalarNames> {
+  scalars(id: string, monitor: string | null, signal?: AbortSignal): Promise<ScalarsAnswer> {
     return this.#get(`/runs/${encodeURIComponent(id)}/scalars`, { monitor }, signal);
   }
 

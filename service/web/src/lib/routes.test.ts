@@ -50,8 +50,18 @@ describe("addresses", () => {
   });
 
   test("compared runs survive their address, each once and twelve at most", () => {
-    expect(route(comparePath(["a", "b", "a"]))).toEqual({ view: "compare", runs: ["a", "b"] });
+    expect(route(comparePath(["a", "b", "a"]))).toMatchObject({ view: "compare", runs: ["a", "b"], by: "step", hidden: [], metrics: [] });
     expect(route(comparePath([..."abcdefghijklmno"]))).toMatchObject({ runs: [..."abcdefghijkl"] });
+  });
+
+  test("all that was chosen of a comparison is in its address", () => {
+    const look = { by: "event" as const, from: -20, to: 12.5, metrics: ["loss", "a,b&c"], hidden: ["b"], bands: true, everything: true };
+    expect(route(comparePath(["a", "b"], look))).toEqual({ view: "compare", runs: ["a", "b"], ...look });
+  });
+
+  test("what is chosen by nobody is not in it, and a range that is none is left out", () => {
+    expect(comparePath(["a"], { by: "step", from: null, to: null, metrics: [], hidden: [], bands: false, everything: false })).toBe("/compare?runs=a");
+    expect(route("/compare?runs=a&by=moon&from=9&to=3")).toMatchObject({ by: "step", from: null, to: null });
   });
 
   test("nonsense in the query is ignored, nonsense in the path is not found", () => {

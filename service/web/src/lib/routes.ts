@@ -9,7 +9,7 @@ export type Route =
   | { view: "overview"; choice: Choice; all: boolean }
   | RunRoute
   | { view: "inbox"; filter: InboxFilter }
-  | { view: "compare"; runs: string[] }
+  | ({ view: "compare"; runs: string[] } & CompareLook)
   | { view: "login" }
   | { view: "not_found"; path: string };
 
@@ -35,13 +35,33 @@ export interface LayerChoice {
   byModule: boolean;
 }
 
+/** What the runs of a comparison are laid along: steps, time since each one's start, the time of day, steps around each one's first event. */
+export const COMPARE_BY = ["step", "elapsed", "time", "event"] as const;
+export type CompareBy = (typeof COMPARE_BY)[number];
+
+/** What a person chose to see of a comparison. */
+export interface CompareLook {
+  by: CompareBy;
+  /** The range shown, in steps or seconds as ``by`` says. */
+  from: number | null;
+  to: number | null;
+  /** Empty: the usual ones. */
+  metrics: string[];
+  /** Runs that are not drawn. */
+  hidden: string[];
+  /** Draw each group of seeds as its median and range. */
+  bands: boolean;
+  /** Show also what all runs have in common. */
+  everything: boolean;
+}
+
 export const COMPARE_LIMIT = 12;
 const MOMENT_MARGIN = 60;
 
 export function parseRoute(path: string, search: string): Route {
   const query = new URLSearchParams(search);
   if (path === "/") return { view: "overview", choice: parseChoice(query), all: query.has("all") };
-  if (path === "/compare") return { view: "compare", runs: parseRuns(query.get("runs")) };
+  if (path === "/compare") return { view: "compare", ...parseCompare(query) };
   if (path === "/events") return { view: "inbox", filter: parseInbox(query) };
   if (path === "/login") return { view: "login" };
   const id = /^\/runs\/([^/]+)\/?$/.exec(path)?.[1];
@@ -101,8 +121,17 @@ export function layerQuery({ layer, find, byModule }: LayerChoice): Record<strin
   return { layer, find: find || null, by: byModule ? "module" : null };
 }
 
-export function comparePath(runs: readonly string[]): string {
-  return `/compare?runs=${runs.map(encodeURIComponent).join(",")}`;
+/** A run with a minus before it is not drawn. */
+export function comparePath(runs: readonly string[], look: Partial<CompareLook> = {}): string {
+  const hidden = new Set(look.hidden);
+  const query = new URLSearchParams();
+  if (look.by !== undefined && look.by !== "step") query.set("by", look.by);
+  if (look.from != null && look.to != null) (query.set("from", String(look.from)), query.set("to", String(look.to)));
+  for (const metric of look.metrics ?? []) query.append("metric", metric);
+  if (look.bands) query.set("seeds", "band");
+  if (look.everything) query.set("config", "all");
+  const chosen = runs.map((id) => `${hidden.has(id) ? "-" : ""}${encodeURIComponent(id)}`).join(",");
+  return `/compare?runs=${chosen}${query.size === 0 ? "" : `&${query}`}`;
 }
 
 /** Run ids are UUIDs; anything else is known to lead nowhere without asking. */
@@ -127,9 +156,21 @@ function withQuery(path: string, values: Record<string, string | null>): string 
   return query.size === 0 ? path : `${path}?${query}`;
 }
 
-function parseRuns(text: string | null): string[] {
-  const runs = (text ?? "").split(",").filter((id) => id !== "");
-  return [...new Set(runs)].slice(0, COMPARE_LIMIT);
+function parseCompare(query: URLSearchParams): { runs: string[] } & CompareLook {
+  const words = (query.get("runs") ?? "").split(",").filter((word) => word !== "" && word !== "-");
+  const runs = [...new Set(words.map((word) => word.replace(/^-/, "")))].slice(0, COMPARE_LIMIT);
+  const [from, to] = [parsePlace(query.get("from")), parsePlace(query.get("to"))];
+  const ordered = from !== null && to !== null && from < to;
+  return {
+    runs,
+    hidden: runs.filter((id) => words.includes(`-${id}`)),
+    by: COMPARE_BY.find((by) => by === query.get("by")) ?? "step",
+    from: ordered ? from : null,
+    to: ordered ? to : null,
+    metrics: [...new Set(query.getAll("metric"))].filter((name) => name !== ""),
+    bands: query.get("seeds") === "band",
+    everything: query.get("config") === "all",
+  };
 }
 
 function parseStep(text: string | null): number | null {
@@ -139,6 +180,11 @@ function parseStep(text: string | null): number | null {
 function parsePositive(text: string | null): number | null {
   const value = Number(text);
   return Number.isFinite(value) && value > 0 ? value : null;
+}
+
+/** Of an axis that may be time, and may lie before an event. */
+function parsePlace(text: string | null): number | null {
+  return text !== null && /^-?\d{1,15}(\.\d{1,3})?$/.test(text) ? Number(text) : null;
 }
 
 function decode(text: string): string {

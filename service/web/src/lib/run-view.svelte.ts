@@ -32,17 +32,21 @@ export class RunView {
   readonly #api: Api;
   readonly #monitor: string | null;
   readonly #wantsLayers: boolean;
+  readonly #points: number;
+  #metrics: readonly string[];
   readonly #closing = new AbortController();
-  readonly #main = new ZoomableSeries((query, signal) => this.#api.series(this.id, { ...query, metrics: METRICS, monitor: this.#monitor }, signal));
+  readonly #main = new ZoomableSeries((query, signal) => this.#api.series(this.id, { ...query, metrics: this.#metrics, monitor: this.#monitor }, signal));
   readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
 
-  constructor(api: Api, id: string, options: { monitor?: string | null; layers?: boolean } = {}) {
+  constructor(api: Api, id: string, options: { monitor?: string | null; layers?: boolean; metrics?: readonly string[]; points?: number } = {}) {
     this.#api = api;
     this.id = id;
     this.#monitor = options.monitor ?? null;
     this.#wantsLayers = options.layers ?? true;
+    this.#metrics = options.metrics ?? METRICS;
+    this.#points = options.points ?? 1000;
     this.scalars = new ScalarView(api, id, this.#monitor, this.#signal, (action) => this.#try(action));
   }
 
@@ -51,6 +55,7 @@ export class RunView {
     return this.#main.shown;
   }
 
+  /** The columns of the whole run, zoomed or not. */
   get whole(): SeriesBuffer | null {
     return this.#main.whole;
   }
@@ -70,7 +75,7 @@ export class RunView {
     return rate === undefined || this.whole === null ? null : (rollingRate(rate.mean, this.whole.bucket).at(-1) ?? null);
   }
 
-  async load(points = 1000): Promise<void> {
+  async load(points = this.#points): Promise<void> {
     if (!isRunId(this.id)) {
       this.error = new ApiError("not_found", this.id);
       return;
@@ -99,6 +104,12 @@ export class RunView {
   /** Which scalars to show; null: the first few. */
   async chooseScalars(names: readonly string[] | null): Promise<void> {
     await this.#try(() => this.scalars.choose(names));
+  }
+
+  /** Read these metrics from now on. A zoomed range keeps the old ones until it is asked for again. */
+  async want(metrics: readonly string[]): Promise<void> {
+    this.#metrics = metrics;
+    await this.load();
   }
 
   hear(message: LiveMessage): void {

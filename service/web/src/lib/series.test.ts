@@ -11,7 +11,7 @@ function answer(step: number[], norm: (number | null)[], more: Partial<SeriesAns
 }
 
 function frames(step: number[], norm: WireNumber[], coefficient: WireNumber[] = step.map(() => 1)): LiveFrames {
-  return { run_id: "r", monitor: "main", rank: 0, step, global_norm: norm, loss: step.map(() => null), clip_coefficient: coefficient, max_norm: step.map(() => 1), lr: step.map(() => 0.1) };
+  return { run_id: "r", monitor: "main", rank: 0, step, time: step.map((value) => 1e9 + value), global_norm: norm, loss: step.map(() => null), clip_coefficient: coefficient, max_norm: step.map(() => 1), lr: step.map(() => 0.1) };
 }
 
 const norm = (buffer: SeriesBuffer) => buffer.metrics["global_norm"]!;

@@ -127,6 +127,7 @@ function frameValues(frames: LiveFrames, row: number): Record<string, number | n
     clip_coefficient: coefficient,
     max_norm: at(frames.max_norm),
     lr: at(frames.lr),
+    time: frames.time[row] ?? null,
   };
   values["clip_rate"] = coefficient === null || Number.isNaN(coefficient) ? null : Number(coefficient < 1);
   return values;

@@ -1,6 +1,8 @@
 /** Every word the page says, in one place, so that another language is one more file. */
 import { formatCount, formatNumber, formatShare, formatTimes } from "./format";
 
+/** Of one run alone nothing is said. */
+const shareOf = (count: number, total: number): string => (total === 1 ? "" : `${count} of ${total} `);
 const plural = (count: number, one: string, many: string): string => (count === 1 ? one : many);
 
 export const strings = {
@@ -449,14 +451,70 @@ export const strings = {
 
   compare: {
     heading: "Compare",
-    columns: { run: "Run", loss: "Final loss", peak: "Largest norm", event: "First event", clip: "Clip rate", steps: "Steps" },
     none: "No run is chosen",
-    noneLead: "Tick two or more runs on the overview, then choose Compare.",
+    noneLead: "Find runs by name in the field above, or tick them on the overview and choose Compare.",
     remove: (name: string): string => `Take ${name} out`,
     missing: (count: number): string => `${count} of the chosen runs could not be found.`,
     noEvent: "none",
     eventAt: (kind: string, step: number): string => `${kind.toLowerCase()} at step ${formatCount(step)}`,
     runIsGone: "This run could not be found.",
+    removeMissing: "Take them out",
+    charts: "Charts of the runs over each other",
+    notRead: "Not every run could be read.",
+    by: "Laid along",
+    byNames: { step: "Steps", elapsed: "Time since start", time: "Date and time", event: "Steps around the first event" },
+    stepsFromEvent: (steps: number): string => (steps === 0 ? "at the first event" : `${formatCount(Math.abs(steps))} ${plural(Math.abs(steps), "step", "steps")} ${steps < 0 ? "before" : "after"} the first event`),
+    sinceStart: (span: string): string => `${span} after the first step`,
+    withoutEvent: (names: string): string => `Without an event, so not drawn here: ${names}.`,
+    withoutTimes: (names: string): string => `No times are stored, so not drawn here: ${names}.`,
+    estimatedTimes: (names: string): string => `Some times were not stored and are drawn between their neighbours: ${names}.`,
+    metrics: "Charts",
+    clipRate: "Clip rate, last 100 steps",
+    maxHint: "largest of each point",
+    seedHint: "median and range of the finite seeds",
+    rangeOf: (group: string): string => `range of ${group}`,
+    medianOf: (group: string): string => `median of ${group}`,
+    seeds: "Seeds",
+    seedsAs: { lines: "Every run", band: "Median and range" },
+    seedsHeading: "What the seeds say",
+    groupSize: (count: number): string => `${count} seeds`,
+    groupOf: (name: string, more: number): string => `${name} and ${more} more`,
+    notClipped: "not clipped",
+    clippedAt: (limit: string): string => `clipped at ${limit}`,
+    legend: "The runs that are drawn",
+    show: (name: string): string => `Draw ${name} or leave it out`,
+    whole: "Whole range",
+    zoomForm: "Range shown",
+    zoomField: { step: ["From step", "to"], elapsed: ["From second", "to"], time: ["From", "to"], event: ["From step", "to"] } as Record<string, [string, string]>,
+    add: "Add a run",
+    addNone: "No other run matches.",
+    addFound: (count: number): string => `${count} ${plural(count, "run", "runs")} found`,
+    addFull: (limit: number): string => `${limit} runs are the most that can be compared; take one out first.`,
+    addFailed: "The service does not answer.",
+    one: "One run alone. Add another one to compare it with.",
+    differences: "Results and differences",
+    table: "Table of the runs",
+    results: "Results",
+    settings: "Configuration",
+    versions: "Versions",
+    about: "About",
+    rows: { loss: "Final loss", lossHint: "mean of the last 50 steps", peak: "Largest norm", event: "First event", clip: "Clip rate", steps: "Steps", limit: "max_norm", state: "State", owner: "Owner", project: "Project", group: "Group", tags: "Tags" },
+    off: "off",
+    absent: "–",
+    everything: "Show also what they have in common",
+    alike: "All keys are alike.",
+    noConfig: "No run declared a configuration.",
+    verb: { explosion: "exploded", non_finite: "became non-finite", vanishing: "stopped receiving gradients", stall: "stalled" } as Record<string, string>,
+    verbOther: (kind: string): string => `had ${kind.toLowerCase()}`,
+    fate: {
+      broke: (count: number, total: number, verb: string, first: number, last: number): string =>
+        `${shareOf(count, total)}${verb} ${first === last ? `at step ${formatCount(first)}` : `between steps ${formatCount(first)} and ${formatCount(last)}`}`,
+      learned: (count: number, total: number, least: number, most: number, going: boolean): string =>
+        `${shareOf(count, total)}${going ? plural(count, "is at", "are at") : "reached"} a loss of ${formatNumber(least)}${formatNumber(least) === formatNumber(most) ? "" : ` to ${formatNumber(most)}`}`,
+      noLoss: (count: number, total: number): string => `${shareOf(count, total)}logged no loss`,
+      noEvent: "no event",
+      warned: (count: number): string => `${count} with a warning`,
+    },
   },
 
   login: {

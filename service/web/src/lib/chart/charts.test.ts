@@ -1,15 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { Event, MetricColumns, SeriesAnswer } from "../model";
 import { SeriesBuffer } from "../series";
-import { align } from "./align";
-import { compareCharts } from "./compare-charts";
+import { compareCharts, inFront, type Compared } from "./compare-charts";
 import { toColumns, type Line } from "./lines";
 import { commonOverlay, runCharts, scalarCharts } from "./run-charts";
 
 const columns = (values: (number | null)[]): MetricColumns => ({ min: values, max: values, mean: values, non_finite: values.map((value) => Number(value === null)) });
 
-function buffer(step: number[], series: Record<string, MetricColumns>): SeriesBuffer {
-  const answer: SeriesAnswer = { run_id: "r", monitor: "main", rank: 0, frames: step.length, bucket: 1, step, series, gaps: [], attempts: [], last_step: step.at(-1) ?? null };
+function buffer(step: number[], series: Record<string, MetricColumns>, bucket = 1): SeriesBuffer {
+  const answer: SeriesAnswer = { run_id: "r", monitor: "main", rank: 0, frames: step.length * bucket, bucket, step, series, gaps: [], attempts: [], last_step: step.at(-1) ?? null };
   return new SeriesBuffer(answer);
 }
 
@@ -79,25 +78,46 @@ describe("lines on an axis", () => {
 });
 
 describe("runs over each other", () => {
-  test("another run's step breaks no line, an own hole does", () => {
-    const { step, spread } = align([[0, 2], [1, 2]]);
-    expect(step).toEqual([0, 1, 2]);
-    expect([spread(0, [5, null]), spread(1, [6, 7])]).toEqual([[5, undefined, null], [undefined, 6, 7]]);
-  });
+  const series = (): SeriesBuffer => buffer([0, 1], { global_norm: columns([1, 2]), max_norm: columns([1, 1]), clip_coefficient: columns([1, 0.5]) });
+  const run = (name: string, more: Partial<Compared> = {}): Compared => ({ id: name, name, short: name, look: { color: `--${name}`, dash: [] }, series: series(), places: [0, 1], event: null, group: null, ...more });
 
   test("each run keeps its colour, its threshold and its flag", () => {
-    const series = (): SeriesBuffer => buffer([0, 1], { global_norm: columns([1, 2]), max_norm: columns([1, 1]), clip_coefficient: columns([1, 0.5]) });
-    const runs = [
-      { name: "a", color: "--run-1", series: series(), firstEvent: event({ start_step: 1 }) },
-      { name: "b", color: "--run-2", series: series(), firstEvent: null },
-    ];
-    const norm = compareCharts(runs).charts[0];
+    const norm = compareCharts([run("a", { event: 1 }), run("b")], ["global_norm"]).charts[0];
     expect(norm?.lines.map(({ label, color, style }) => [label, color, style])).toEqual([
-      ["a", "--run-1", "band"],
-      ["b", "--run-2", "band"],
-      ["max_norm of a", "--run-1", "dashed"],
-      ["max_norm of b", "--run-2", "dashed"],
+      ["a", "--a", "band"],
+      ["b", "--b", "band"],
+      ["max_norm of a", "--a", "dashed"],
+      ["max_norm of b", "--b", "dashed"],
     ]);
-    expect(norm?.overlay.events).toEqual([{ from: 1, to: 1, color: "--run-1" }]);
+    expect(norm?.overlay.events).toEqual([{ from: 1, to: 1, color: "--a", owner: "a" }]);
+  });
+
+  test("of more than three runs lines are drawn, by the largest norm and the mean of all else", () => {
+    const wide = { min: [0, 0], max: [4, 4], mean: [1, 1], non_finite: [0, 0] };
+    const runs = ["a", "b", "c", "d"].map((name) => run(name, { series: buffer([0, 1], { global_norm: wide, loss: wide }, 8) }));
+    const [norm, loss] = compareCharts(runs, ["global_norm", "loss"]).charts;
+    expect([norm?.lines[0]?.style, norm?.lines[0]?.high, norm?.hint]).toEqual(["line", [4, 4], "largest of each point, log scale"]);
+    expect([loss?.lines[0]?.style, loss?.lines[0]?.high, loss?.hint]).toEqual(["line", [1, 1], "mean of each point, log scale"]);
+  });
+
+  test("a run that is shorter ends where it ends", () => {
+    const short = run("a", { series: buffer([0], { global_norm: columns([7]) }), places: [0] });
+    const norm = compareCharts([short, run("b")], ["global_norm"]).charts[0];
+    expect(norm?.lines.map((line) => line.high).slice(0, 2)).toEqual([[7, null], [1, 2]]);
+  });
+
+  test("a group of seeds is its range and its median", () => {
+    const group = { label: "clipped", color: "--run-1" };
+    const seeds = [1, 5, 3].map((norm, seed) => run(`seed ${seed}`, { group, series: buffer([0, 1], { global_norm: columns([norm, norm]) }) }));
+    const [range, median] = compareCharts(seeds, ["global_norm"]).charts[0]?.lines ?? [];
+    expect([range?.low, range?.high, median?.high]).toEqual([[1, 1], [5, 5], [3, 3]]);
+    expect([median?.label, median?.short, median?.color]).toEqual(["median of clipped", "clipped", "--run-1"]);
+  });
+
+  test("a run that is pointed at leaves the others behind", () => {
+    const { charts } = compareCharts([run("a", { event: 0 }), run("b", { event: 1 })], ["global_norm"]);
+    const [norm] = inFront(charts, new Set(["b"]));
+    expect(norm?.lines.map((line) => line.faded)).toEqual([true, false, true, false]);
+    expect(norm?.overlay.events?.map((event) => event.owner)).toEqual(["b"]);
   });
 });

@@ -2,6 +2,7 @@
 import type uPlot from "uplot";
 import { formatNumber } from "../format";
 import { strings } from "../strings";
+import { drawLabels, type LineLabel } from "./line-labels";
 import { withAlpha, type Columns } from "./lines";
 
 export interface EventBand {
@@ -9,6 +10,8 @@ export interface EventBand {
   /** null: it lasts still. */
   to: number | null;
   color: string;
+  /** Whose it is, where several runs are drawn. */
+  owner?: string;
 }
 
 export interface Marks {
@@ -16,6 +19,8 @@ export interface Marks {
   color: string;
   /** Rows of marks lie under each other at the upper edge: one a run. */
   row: number;
+  /** As of an event. */
+  owner?: string;
 }
 
 /** Where an attempt goes on after another one. */
@@ -29,6 +34,7 @@ export interface Overlay {
   gaps?: readonly { from: number; to: number }[];
   nonFinite?: readonly Marks[];
   seams?: readonly Seam[];
+  labels?: readonly LineLabel[];
 }
 
 type Color = (token: string) => string;
@@ -57,7 +63,7 @@ export function drawBelow(plot: uPlot, overlay: Overlay, color: Color, density?:
 
 /** Over the lines, at the upper edge: steps without a finite value; at the lower edge: zeros on a
  * logarithmic axis; and where a line leaves the chart. */
-export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving }: Columns, color: Color, density: number): void {
+export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving, ceiling }: Columns, color: Color, density: number): void {
   const { ctx, bbox } = plot;
   const pixel = devicePixelRatio * density;
   clipped(plot, () => {
@@ -73,13 +79,15 @@ export function drawAbove(plot: uPlot, overlay: Overlay, { zeros, leaving }: Col
     }
   });
   for (const event of overlay.events ?? []) drawFlag(plot, event, color, pixel);
-  leaving.forEach((line, row) => drawLeaving(plot, line, row, color, pixel));
+  drawLabels(plot, overlay.labels ?? [], ceiling, color, pixel);
+  const under = Math.max(0, ...(overlay.nonFinite ?? []).map((marks) => marks.row)) * 7;
+  leaving.forEach((line, row) => drawLeaving(plot, line, under + row * 15, color, pixel));
 }
 
 /** Beside the place where a line leaves through the upper edge: how far it went. */
-function drawLeaving(plot: uPlot, line: Columns["leaving"][number], row: number, color: Color, pixel: number): void {
+function drawLeaving(plot: uPlot, line: Columns["leaving"][number], down: number, color: Color, pixel: number): void {
   const { ctx, bbox } = plot;
-  const text = strings.charts.leaving(formatNumber(line.peak));
+  const text = [line.short, strings.charts.leaving(formatNumber(line.peak))].filter((part) => part !== undefined).join(" ");
   const x = plot.valToPos(line.step, "x", true);
   if (x < bbox.left || x > bbox.left + bbox.width) return;
   ctx.save();
@@ -88,7 +96,7 @@ function drawLeaving(plot: uPlot, line: Columns["leaving"][number], row: number,
   const room = x - bbox.left > ctx.measureText(text).width + 12 * pixel;
   ctx.textAlign = room ? "right" : "left";
   ctx.fillStyle = color(line.color);
-  ctx.fillText(text, x + (room ? -8 : 8) * pixel, bbox.top + (10 + row * 15) * pixel);
+  ctx.fillText(text, x + (room ? -8 : 8) * pixel, bbox.top + (10 + down) * pixel);
   ctx.restore();
 }
 

@@ -7,7 +7,7 @@ export interface Picture {
   /** Whose chart it is. */
   subject: string;
   legend: readonly { label: string; color: string; dashed: boolean }[];
-  spec: Pick<PlotSpec, "lines" | "axis" | "height" | "width" | "range" | "overlay" | "columns">;
+  spec: Pick<PlotSpec, "lines" | "axis" | "along" | "height" | "width" | "range" | "overlay" | "columns">;
 }
 
 type Color = (token: string) => string;

@@ -1,7 +1,8 @@
 /** uPlot's options for a chart over steps. Knows axes, cursor and zoom; not what is measured. */
 import type uPlot from "uplot";
-import { formatCount, formatTick } from "../format";
+import { formatTick } from "../format";
 import { linearRange, logRange, logTicks } from "../ticks";
+import type { Along } from "./along";
 import type { Columns, Line } from "./lines";
 import { toSeries } from "./lines";
 import { drawAbove, drawBelow, withGaps, type Overlay } from "./overlay";
@@ -15,6 +16,7 @@ export interface PlotSpec {
   width: number;
   /** Of a picture that stands alone: how many pixels of the screen a pixel of the page has, to be sharper than it. */
   density?: number;
+  along: Along;
   /** Charts with the same key share one cursor. */
   sync: string;
   range: () => [number, number] | null;
@@ -41,7 +43,7 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
     series,
     bands,
     scales: { x: { time: false, range: (_plot, low, high) => spec.range() ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: yScale(spec) },
-    axes: axes(spec.axis, color, density),
+    axes: axes(spec, color, density),
     cursor: {
       y: false,
       points: { size: 6, width: 0 },
@@ -56,10 +58,10 @@ export function plotOptions(spec: PlotSpec, color: (token: string) => string): u
       setSelect: [
         (plot) => {
           if (plot.select.width <= 0) return;
-          const from = Math.floor(plot.posToVal(plot.select.left, "x"));
-          const to = Math.ceil(plot.posToVal(plot.select.left + plot.select.width, "x"));
+          const from = plot.posToVal(plot.select.left, "x");
+          const to = plot.posToVal(plot.select.left + plot.select.width, "x");
           plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-          spec.onZoom(Math.max(0, from), Math.max(from + 1, to));
+          spec.onZoom(...spec.along.snap(from, to));
         },
       ],
     },
@@ -72,7 +74,7 @@ function yScale({ axis: kind, columns }: PlotSpec): uPlot.Scale {
   return { distr: 3, log: 10, range: (_plot, low, high) => (low > 0 && high > 0 ? logRange(low, Math.max(low, Math.min(high, columns().ceiling))) : [0.1, 1]) };
 }
 
-function axes(kind: AxisKind, color: (token: string) => string, density: number): uPlot.Axis[] {
+function axes({ axis: kind, along }: PlotSpec, color: (token: string) => string, density: number): uPlot.Axis[] {
   const look = { stroke: color("--chart-axis"), font: `${11 * density}px ${FONT}`, ticks: { show: false }, grid: { stroke: color("--chart-grid"), width: density } };
   const y: uPlot.Axis = { ...look, size: AXIS_WIDTH * density, gap: 6 * density, values: (_plot, ticks) => ticks.map((tick) => formatTick(tick)) };
   if (kind === "unit") y.splits = () => [0, 0.5, 1];
@@ -82,6 +84,6 @@ function axes(kind: AxisKind, color: (token: string) => string, density: number)
     y.incrs = (_plot, _axis, low, high) => [Math.max(5, high - low)];
     y.filter = (_plot, ticks) => ticks;
   }
-  const x: uPlot.Axis = { ...look, size: 26 * density, gap: 4 * density, space: 72 * density, incrs: [1, 2, 5].flatMap((step) => Array.from({ length: 12 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b), values: (_plot, ticks) => ticks.map((tick) => formatCount(tick)) };
+  const x: uPlot.Axis = { ...look, size: 26 * density, gap: 4 * density, space: 72 * density, incrs: along.increments, values: (_plot, ticks) => along.ticks(ticks) };
   return [x, y];
 }
