@@ -1,7 +1,9 @@
 /** One run as a view shows it: read once, then kept up by live messages. Both the run and the compare view use it. */
 import { ApiError, isAbort, type Api } from "./api";
+import { freshness } from "./freshness.svelte";
+import { Meanwhile } from "./meanwhile";
 import type { Event, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
-import { applyEvent } from "./overview";
+import { applyEvent, isNews } from "./overview";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
 import { rollingRate, SeriesBuffer } from "./series";
@@ -28,6 +30,7 @@ export class RunView {
   readonly #wantsLayers: boolean;
   readonly #closing = new AbortController();
   #zoom = new AbortController();
+  readonly #meanwhile = new Meanwhile((message) => this.#apply(message));
   readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
@@ -60,7 +63,7 @@ export class RunView {
       this.error = new ApiError("not_found", this.id);
       return;
     }
-    await this.#try(async () => {
+    const read = async (): Promise<void> => {
       const signal = this.#signal;
       const [run, answer, events] = await Promise.all([
         this.#api.run(this.id, signal),
@@ -72,7 +75,8 @@ export class RunView {
       this.events = events;
       this.run = run;
       this.error = null;
-    }, true);
+    };
+    await this.#try(() => this.#meanwhile.during(read), true);
     if (this.#wantsLayers && this.error === null) this.#readLayers();
   }
 
@@ -95,8 +99,13 @@ export class RunView {
   }
 
   hear(message: LiveMessage): void {
+    this.#meanwhile.note(message);
+    if (this.run !== null) this.#apply(message);
+  }
+
+  #apply(message: LiveMessage): void {
     if (message.kind === "resync") return this.#readAgain();
-    if (message.kind === "event" && message.event.run_id === this.id) {
+    if (message.kind === "event" && message.event.run_id === this.id && isNews(this.events, message.event)) {
       this.events = applyEvent(this.events, message.event, Infinity);
       void this.#readRun(); // which checkpoint is clean may have changed with it
     }
@@ -137,15 +146,17 @@ export class RunView {
     });
   }
 
-  /** A failure of the first reading is shown; later ones leave what is on the screen, and the live state tells of them. */
+  /** A failure of the first reading is shown; later ones leave what is on the screen, and its age is told. */
   async #try(action: () => Promise<unknown>, tell = false): Promise<void> {
     try {
       await action();
+      freshness.read();
     } catch (error) {
       if (isAbort(error)) return;
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") router.go("/login", "replace");
       else if (tell && this.run === null) this.error = error;
+      else freshness.fail(() => void this.load());
       this.zooming = false;
     }
   }
