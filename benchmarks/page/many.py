@@ -12,6 +12,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -42,7 +43,9 @@ def measure_pages(browser: Browser, pages: int = PAGES) -> list[Row]:
         with training(streams):
             recordings = {path: _listen_in(browser, service, path) for path in ("/", f"/runs/{streams[0].run_id}")}
             alone = [_cpu_share(service, ALONE_SECONDS)]
-            with_pages, asked = asyncio.run(_open_pages(service, streams, list(recordings.values()), pages))
+            opening = _open_pages(service, streams, list(recordings.values()), pages)
+            with ThreadPoolExecutor(1) as beside:  # Playwright has this thread's event loop
+                with_pages, asked = beside.submit(asyncio.run, opening).result()
             alone.append(_cpu_share(service, ALONE_SECONDS))
     cost = [share - statistics.mean(alone) for share in with_pages]
     title = f"{pages} open pages while {RUNS} runs train at {STEPS_A_SECOND} steps a second"
