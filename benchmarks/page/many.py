@@ -85,6 +85,7 @@ def _listen_in(browser: Browser, service: Service, path: str) -> Recording:
     """What a real page asks at that path."""
     asked: list[tuple[float, str]] = []
     with opened(browser, service, path) as page:
+        page.wait_for_selector("main h1, main table")
         began = time.perf_counter()
 
         def note(request: Request) -> None:

@@ -46,6 +46,7 @@ export class OverviewView {
       this.totals = answer.totals;
       this.nextCursor = answer.next_cursor;
       this.loaded = true;
+      this.#sometimes.done();
       this.error = null;
     });
   }

@@ -75,6 +75,7 @@ export class RunView {
       this.events = events;
       this.run = run;
       this.error = null;
+      this.#readDetail.done();
     };
     await this.#try(() => this.#meanwhile.during(read), true);
     if (this.#wantsLayers && this.error === null) this.#readLayers();
