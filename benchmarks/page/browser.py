@@ -22,7 +22,7 @@ HEAT_MAP = 'section[aria-labelledby="heat-map"] [data-drawn="true"]'
 # Each selector's first appearance is noted when the frame that has it is on the screen; then answers and their drawing,
 # long tasks, and the largest paint so far.
 _NOTES = """
-window.notes = { seen: {}, answers: [], long: [], paint: 0 };
+window.notes = { seen: {}, answers: [], long: [], paint: 0, pending: 0, quietSince: 0 };
 const wanted = %s;
 const look = () => {
   for (const selector of wanted)
@@ -37,7 +37,8 @@ new PerformanceObserver((list) => list.getEntries().forEach((entry) => notes.lon
   .observe({ type: "longtask", buffered: true });
 const plain = window.fetch;
 window.fetch = async (input, init) => {
-  const answer = await plain(input, init);
+  notes.pending++;
+  const answer = await plain(input, init).finally(() => (notes.pending--, (notes.quietSince = performance.now())));
   const json = answer.json.bind(answer);
   answer.json = async () => {
     const body = await json();
@@ -90,6 +91,11 @@ def seen_at(page: Page, selector: str, timeout_seconds: float = 60.0) -> float:
     """When what the selector names was first on the screen, in milliseconds."""
     page.wait_for_function("selector => selector in notes.seen", arg=selector, timeout=timeout_seconds * 1e3)
     return float(page.evaluate("selector => notes.seen[selector]", selector))
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has asked nothing for half a second; Playwright takes a shared worker for an open request."""
+    page.wait_for_function("notes.pending === 0 && performance.now() - notes.quietSince > 500")
 
 
 def heap_mebibytes(cdp: CDPSession) -> float:

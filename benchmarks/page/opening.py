@@ -5,7 +5,7 @@ from uuid import UUID
 from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as NotSeenError
 
-from benchmarks.page.browser import CHART, HEAT_MAP, opened, seen_at
+from benchmarks.page.browser import CHART, HEAT_MAP, opened, seen_at, settle
 from benchmarks.page.figures import Row, row
 from benchmarks.page.runs import WIDE_STEPS, one_run, send_many
 from benchmarks.serving import Service, serving
@@ -60,7 +60,7 @@ def measure_run(browser: Browser, steps: int, layers: int) -> list[Row]:
                 drawn.append(seen_at(page, CHART))
         with opened(browser, service, f"/runs/{run_id}") as page:
             seen_at(page, CHART)
-            page.wait_for_load_state("networkidle")
+            settle(page)
             for turn in range(ZOOMS):
                 zooms.append(_zoom(page))
                 if turn % 5 == 4:
@@ -111,7 +111,7 @@ def measure_layers(browser: Browser, layers: int) -> list[Row]:
 def _scroll(browser: Browser, service: Service, run_id: UUID) -> tuple[list[float], list[float]]:
     with opened(browser, service, f"/runs/{run_id}") as page:
         seen_at(page, CHART)
-        page.wait_for_load_state("networkidle")
+        settle(page)
         page.evaluate("notes.long.length = 0")
         frames = [float(gap) for gap in page.evaluate(_SCROLL, [HEAT_MAP, SCROLL_STEPS])]
         return frames, [float(task) for task in page.evaluate("notes.long")]
