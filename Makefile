@@ -46,6 +46,7 @@ types: $(VENV)/installed ## mypy, strict, on both packages and the benchmarks
 bench: install ## every benchmark; JSON to benchmarks/out
 	@for question in $$(grep -l __main__ benchmarks/*.py); do \
 		$(BIN)/python -m benchmarks.$$(basename $$question .py) || exit 1; done
+	@$(BIN)/python -m benchmarks.page
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(STATIC) service/web/node_modules benchmarks/out dist .pytest_cache .mypy_cache .ruff_cache

@@ -181,21 +181,6 @@ class TestStates:
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("heading", name="Waiting for the first run")).to_be_visible()
 
-    def test_a_lost_connection_is_said_and_recovers(self, open_page: OpenPage, service: ServiceProcess) -> None:
-        training = Training(service, "patient")
-        training.train(10)
-        page = open_page()
-        expect(page.get_by_role("status")).to_have_text("Live")
-        service.stop()
-        expect(page.get_by_role("status")).to_contain_text("Not live since", timeout=SOON)
-        expect(page.get_by_role("alert")).to_contain_text("The live connection was lost at", timeout=SOON)
-        expect(page.get_by_role("link", name="patient")).to_be_visible()
-        service.start()
-        expect(page.get_by_role("status")).to_have_text("Live", timeout=20_000)
-        expect(page.get_by_role("alert")).to_have_count(0)
-        Training(service, "newcomer").train(5)
-        expect(page.get_by_role("link", name="newcomer")).to_be_visible(timeout=SOON)
-
     def test_a_failed_reading_says_why_and_can_be_tried_again(
         self, open_page: OpenPage, service: ServiceProcess
     ) -> None:

@@ -86,17 +86,18 @@ def base_url(settings: Settings) -> str:
 async def _live(app: FastAPI) -> AsyncIterator[None]:
     """Start what works in the background; at the end, write what was accepted before the database is let go."""
     app.state.started_at = datetime.now(UTC)
-    app.state.summaries = Summaries(app.state.session_factory, app.state.started_at)
+    summaries = Summaries(app.state.session_factory, app.state.hub, app.state.started_at)
     app.state.writer.start()
     for chore in app.state.chores:
         chore.start()
     app.state.dispatcher.start()
     silence = SilenceWatch(app.state.session_factory, app.state.hub, app.state.started_at)
-    watching = asyncio.create_task(silence.run())
+    telling = [asyncio.create_task(watcher.run()) for watcher in (silence, summaries)]
     try:
         yield
     finally:
-        watching.cancel()
+        for task in telling:
+            task.cancel()
         app.state.hub.close()
         for chore in app.state.chores:
             chore.close()

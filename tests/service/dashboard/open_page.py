@@ -34,9 +34,9 @@ def listening(service: ServiceUnderTest) -> Iterator[int]:
 class OpenPage:
     """One open stream; reading blocks until something comes."""
 
-    def __init__(self, port: int, headers: dict[str, str], runs: str = "") -> None:
+    def __init__(self, port: int, headers: dict[str, str], runs: str = "", since: float = 0) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
-        self._connection.request("GET", f"/api/v1/live?runs={runs}", headers=headers)
+        self._connection.request("GET", f"/api/v1/live?runs={runs}&since={since}", headers=headers)
         self.answer = self._connection.getresponse()
         assert self.answer.status == 200, self.answer.read()
 

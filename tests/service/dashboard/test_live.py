@@ -23,8 +23,8 @@ def open_page(service: ServiceUnderTest) -> Iterator[Callable[..., OpenPage]]:
     pages: list[OpenPage] = []
     with listening(service) as port:
 
-        def open_one(*runs: Speaker) -> OpenPage:
-            page = OpenPage(port, service.read, ",".join(str(run.run_id) for run in runs))
+        def open_one(*runs: Speaker, since: float = 0) -> OpenPage:
+            page = OpenPage(port, service.read, ",".join(str(run.run_id) for run in runs), since)
             pages.append(page)
             return page
 
@@ -99,12 +99,12 @@ class TestRun:
         run = service.declare_run()
         state, now = service.app.state, datetime.now(UTC)
         long_ago = now - timedelta(hours=1)
-        state.summaries = Summaries(state.session_factory, long_ago)
         page = open_page()
         watch = SilenceWatch(state.session_factory, state.hub, long_ago)
         with state.session_factory.begin() as session:
             session.execute(update(Run).values(last_seen_at=now - timedelta(seconds=31)))
         watch.look(now)
+        Summaries(state.session_factory, state.hub, long_ago).tell([str(run.run_id)])  # as one that began long ago
         while (told := page.until("run"))["state"] == "running":
             pass  # of its declaration, which may be told a moment after it was answered
         assert (told["run_id"], told["state"]) == (str(run.run_id), "unreachable")
@@ -133,9 +133,23 @@ class TestStream:
         service.app.state.hub.close()
         assert page.next() is None
 
+    def test_begins_where_the_page_began_to_read(self, service: ServiceUnderTest, open_page):
+        began = time.monotonic()
+        run = service.declare_run()
+        first = open_page(run)
+        run.send(0, 3)
+        first.until("frames")
+        late = open_page(run, since=time.monotonic() - began)
+        assert late.until("frames")["step"] == [0, 1, 2]
+        assert late.until("run")["last_step"] == 2
+
+    def test_says_that_it_cannot_tell_of_the_time_before_the_service_began(self, open_page):
+        page = open_page(since=3600)
+        assert page.until("resync") == {}
+
 
 class TestBadParameters:
-    @pytest.mark.parametrize("runs", ["x", "1,2", ",".join(str(uuid4()) for _ in range(51)), "\0"])
+    @pytest.mark.parametrize("runs", ["x", "1,2", ",".join(str(uuid4()) for _ in range(101)), "\0"])
     def test_are_refused_by_name(self, service: ServiceUnderTest, runs: str):
         answer = service.client.get("/api/v1/live", params={"runs": runs}, headers=service.read)
         assert answer.status_code == 422

@@ -280,7 +280,8 @@ def _publish(transaction: Transaction, key: StreamKey, rank: int, frames: ChunkC
                 "attempt_id": str(key.attempt_id),
                 "monitor": key.monitor,
                 "rank": rank,
-                "columns": {name: frames.columns[name] for name in PUBLISHED_COLUMNS},
+                # copied: a column is a view of the whole body, which must not be kept as long as this is
+                "columns": {name: frames.columns[name].copy() for name in PUBLISHED_COLUMNS},
             }
         )
     transaction.publish({"type": "run", "run_id": run_id})

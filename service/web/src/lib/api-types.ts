@@ -95,7 +95,7 @@ export interface paths {
         };
         /**
          * Follow
-         * @description What happens from now on: `run` (a summary), `event`, `frames` (of the runs asked for), `resync` (read again).
+         * @description What happens: `run` (a summary), `event`, `frames` (of the runs asked for), `resync` (read again).
          */
         get: operations["follow_api_v1_live_get"];
         put?: never;
@@ -2491,8 +2491,12 @@ export interface operations {
     follow_api_v1_live_get: {
         parameters: {
             query?: {
+                /** @description what to tell of all other runs */
+                others?: "figures" | "events" | "none";
                 /** @description ids of runs whose frames to tell, comma-separated */
                 runs?: string;
+                /** @description seconds before now to begin with */
+                since?: number;
             };
             header?: never;
             path?: never;

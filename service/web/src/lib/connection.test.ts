@@ -19,7 +19,7 @@ function connect(answers: ((signal: AbortSignal) => Promise<Response>)[], option
   let unauthorized = 0;
   let calls = 0;
   const connection = new Connection({
-    url: "/live",
+    url: () => "/live",
     fetch: (_input, init) => {
       const answer = answers[calls++] ?? (() => new Promise<Response>(() => undefined));
       return answer(init?.signal ?? new AbortController().signal);
@@ -38,7 +38,7 @@ describe("the live connection", () => {
     const first = line();
     const { connection, states, messages } = connect([first.answer]);
     first.write("event: run\ndata: 1\n\n");
-    await vi.waitFor(() => expect(messages).toEqual([{ event: "run", data: "1" }]));
+    await vi.waitFor(() => expect(messages).toEqual([{ event: "run", data: "1", id: "" }]));
     expect(states).toEqual(["open"]);
     connection.close();
     expect(states).toEqual(["open", "closed"]);

@@ -8,7 +8,8 @@ import { SseParser, type SseMessage } from "./sse";
 export type ConnectionState = "connecting" | "open" | "lost" | "closed";
 
 export interface ConnectionOptions {
-  url: string;
+  /** Asked for at each attempt: what must be told depends on when that is. */
+  url: () => string;
   fetch: typeof fetch;
   /** Called on every change; "open" means that whatever happened before may have been missed. */
   onState: (state: ConnectionState) => void;
@@ -25,10 +26,22 @@ const BACKOFF = [500, 1_000, 2_000, 4_000, 8_000];
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #closing = new AbortController();
+  #heardAt: number | null = null;
+  #askedAt = 0;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
     void this.#run();
+  }
+
+  /** When anything at all was heard last, a comment too; null before it was ever open. */
+  get heardAt(): number | null {
+    return this.#heardAt;
+  }
+
+  /** When the service was asked last. */
+  get askedAt(): number {
+    return this.#askedAt;
   }
 
   close(): void {
@@ -55,18 +68,22 @@ export class Connection {
     const watchdog = new Watchdog(this.#options.silenceMilliseconds ?? 40_000, () => line.abort());
     let opened = false;
     try {
-      const response = await this.#options.fetch(this.#options.url, {
+      const url = this.#options.url();
+      this.#askedAt = Date.now();
+      const response = await this.#options.fetch(url, {
         headers: { Accept: "text/event-stream" },
         signal: AbortSignal.any([line.signal, this.#closing.signal]),
       });
       if (response.status === 401) return "unauthorized";
       if (!response.ok || response.body === null) return "failed";
       opened = true;
+      this.#heardAt = Date.now();
       this.#options.onState("open");
       const parser = new SseParser();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         watchdog.heard();
+        this.#heardAt = Date.now();
         for (const message of parser.push(part.value)) this.#hand(message);
       }
       return "ended";

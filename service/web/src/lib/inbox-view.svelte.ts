@@ -1,7 +1,9 @@
 /** The inbox's events: read page by page, kept up by live messages, and answered by the person who reads them. */
 import { ApiError, isAbort, type Api } from "./api";
 import { clock } from "./clock.svelte";
+import { freshness } from "./freshness.svelte";
 import { EVERYTHING, insert, unknownOf, update, type InboxFilter } from "./inbox";
+import { Meanwhile } from "./meanwhile";
 import type { EventForPeople, InboxAnswer, InboxEvent, LiveMessage } from "./model";
 import { router } from "./router.svelte";
 import { throttle } from "./throttle";
@@ -25,6 +27,7 @@ export class InboxView {
   #reading = new AbortController();
   /** More has happened than fits into a page, so that the list would have a hole. */
   #behind = false;
+  readonly #meanwhile = new Meanwhile((message) => this.#apply(message));
   readonly #soon = throttle(() => void this.#refresh(), REFRESH_EVERY);
 
   constructor(api: Api, isInUse: () => boolean) {
@@ -38,7 +41,7 @@ export class InboxView {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
-    await this.#try(async () => {
+    const read = async (): Promise<void> => {
       const answer = await this.#api.inbox(filter, {}, signal);
       this.#count(answer);
       this.events = answer.events;
@@ -47,7 +50,8 @@ export class InboxView {
       this.nextCursor = answer.next_cursor;
       this.loaded = true;
       this.error = null;
-    });
+    };
+    await this.#try(() => this.#meanwhile.during(read));
   }
 
   async loadMore(): Promise<void> {
@@ -62,6 +66,11 @@ export class InboxView {
   }
 
   hear(message: LiveMessage): void {
+    this.#meanwhile.note(message);
+    if (this.loaded) this.#apply(message);
+  }
+
+  #apply(message: LiveMessage): void {
     if (message.kind === "event") this.events = update(this.events, [message.event]);
     if (message.kind === "event" || message.kind === "resync") this.#soon();
   }
@@ -119,11 +128,13 @@ export class InboxView {
   async #try(action: () => Promise<void>): Promise<void> {
     try {
       await action();
+      freshness.read();
     } catch (error) {
       if (isAbort(error)) return;
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") router.go("/login", "replace");
       else if (!this.loaded) this.error = error;
+      else freshness.fail(() => void this.load());
     }
   }
 }

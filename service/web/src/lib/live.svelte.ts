@@ -1,85 +1,93 @@
-/** The page's one live connection: views say which runs they watch and hear what happens. */
-import { Connection } from "./connection";
-import type { EventForPeople, LiveFrames, LiveMessage, RunLive } from "./model";
+/** The page's live connection: a view says which runs it watches and hears what happens. */
+import { reachAlone, reachShared, type Say } from "./live-line";
+import type { LiveMessage } from "./model";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
-import type { SseMessage } from "./sse";
+import type { LiveState, ToTab, Watch } from "./shared-live";
 
 type Listener = (message: LiveMessage) => void;
 
+/** A glance at another tab costs nothing; after that, nobody needs the frames of this one. */
+const REST_AFTER = 5_000;
+
 class Live {
-  state = $state<"connecting" | "open" | "lost">("connecting");
-  /** When the connection was lost, in this browser's clock; null while it is open. */
+  state = $state<LiveState>("connecting");
+  /** When something was heard last, in this browser's clock, since the connection was lost; null while it is open. */
   lostSince = $state<number | null>(null);
   /** How many events were told so far: whoever counts them elsewhere reads again when it grows. */
   eventsTold = $state(0);
-  #connection: Connection | null = null;
+  #say: Say | null = null;
+  #watch: Watch | null = null;
   #listener: Listener | null = null;
-  #opened: () => void = () => undefined;
+  #restedAt: number | null = null;
+  #resting: ReturnType<typeof setTimeout> | undefined;
 
-  /** Hear everything about all runs, and every frame of ``runs``. Returns what ends it. */
+  constructor() {
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#restLater() : this.#wake()));
+    addEventListener("pagehide", () => this.#say?.({ kind: "leave" }));
+    addEventListener("pageshow", (event) => event.persisted && this.#again(0));
+  }
+
+  /** Hear everything of ``runs``, or, where none is named, figures and events of all. Whatever happens after this call is
+   * told, so a view reads at once. Returns what ends it. */
   watch(runs: readonly string[], listener: Listener): () => void {
-    this.#connection?.close();
+    const key = (this.#watch?.key ?? 0) + 1;
     this.#listener = listener;
-    const known = runs.filter(isRunId);
-    const query = known.length === 0 ? "" : `?runs=${known.join(",")}`;
-    let opens = 0;
-    const connection = new Connection({
-      url: `/api/v1/live${query}`,
-      fetch: (input, init) => fetch(input, init),
-      onState: (state) => {
-        if (this.#connection !== connection) return;
-        if (state === "open") {
-          this.#opened();
-          if (opens++ > 0 || this.#late) listener({ kind: "resync" });
-        }
-        this.#become(state);
-      },
-      onMessage: (message) => {
-        const heard = parse(message);
-        if (heard?.kind === "event") this.eventsTold++;
-        if (heard !== null && this.#listener === listener) listener(heard);
-      },
-      onUnauthorized: () => router.go("/login", "replace"),
-    });
-    this.#connection = connection;
+    this.#watch = { key, runs: runs.filter(isRunId), others: runs.length === 0, since: Date.now() };
+    this.#send();
     return () => {
-      connection.close();
-      if (this.#listener === listener) this.#listener = null;
+      if (this.#listener !== listener) return;
+      this.#listener = null;
+      this.#say?.({ kind: "leave" });
     };
   }
 
-  #late = false;
-
-  /** Resolves once the stream is open, so that what is read afterwards misses nothing; waits at most a moment, and a
-   * stream that opens later than that tells its listener to read again. */
-  ready(milliseconds = 300): Promise<void> {
-    this.#late = false;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => ((this.#late = true), resolve()), milliseconds);
-      this.#opened = () => (clearTimeout(timer), resolve());
-    });
+  #send(): void {
+    if (this.#watch === null) return;
+    this.#say ??= reachShared(
+      (message) => this.#hear(message),
+      () => {
+        this.#say = reachAlone((message) => this.#hear(message));
+        this.#again(this.#watch?.since ?? 0);
+      },
+    );
+    this.#say({ kind: "watch", watch: this.#watch });
+    this.#restedAt = null;
+    if (document.hidden) this.#restLater();
   }
 
-  #become(state: "connecting" | "open" | "lost" | "closed"): void {
-    if (state === "closed") return;
-    if (state !== "lost") this.lostSince = null;
-    else if (this.lostSince === null) this.lostSince = Date.now();
-    this.state = state;
+  /** Say once more what is watched, and be told what has happened since then. */
+  #again(since: number): void {
+    if (this.#watch === null || this.#listener === null) return;
+    this.#watch = { ...this.#watch, since };
+    this.#send();
   }
-}
 
-function parse(message: SseMessage): LiveMessage | null {
-  if (message.event === "resync") return { kind: "resync" };
-  try {
-    const body: unknown = JSON.parse(message.data);
-    if (message.event === "run") return { kind: "run", run: body as RunLive };
-    if (message.event === "event") return { kind: "event", event: body as EventForPeople };
-    if (message.event === "frames") return { kind: "frames", frames: body as LiveFrames };
-  } catch {
-    // half a message, cut off by a proxy: what it said comes again with the next resync
+  #hear(message: ToTab): void {
+    if (message.kind === "ping") this.#say?.({ kind: "here" });
+    else if (message.kind === "who") this.#again(0);
+    else if (message.kind === "login") router.go("/login", "replace");
+    else if (message.kind === "heard") {
+      if (message.message.kind === "event") this.eventsTold++;
+      if (message.key === this.#watch?.key) this.#listener?.(message.message);
+    } else {
+      this.state = message.state;
+      this.lostSince = message.lostSince;
+    }
   }
-  return null;
+
+  #restLater(): void {
+    clearTimeout(this.#resting);
+    this.#resting = setTimeout(() => {
+      this.#restedAt = Date.now();
+      this.#say?.({ kind: "rest" });
+    }, REST_AFTER);
+  }
+
+  #wake(): void {
+    clearTimeout(this.#resting);
+    if (this.#restedAt !== null) this.#again(this.#restedAt);
+  }
 }
 
 export const live = new Live();

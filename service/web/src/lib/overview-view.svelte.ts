@@ -2,12 +2,15 @@
 import { ApiError, isAbort, type Api } from "./api";
 import { EVERYTHING, sameFilter, type Choice } from "./choice";
 import { clock } from "./clock.svelte";
+import { freshness } from "./freshness.svelte";
+import { Meanwhile } from "./meanwhile";
 import type { Event, Health, LiveMessage, RunSummary } from "./model";
-import { applyEvent, applyRun, inPlace, refresh } from "./overview";
+import { applyEvent, applyRun, inPlace, isNews, refresh } from "./overview";
 import { router } from "./router.svelte";
 import { throttle } from "./throttle";
 
-const REFRESH_EVERY = 15_000;
+/** Live messages keep rows and totals; what they cannot tell (the exact sparkline, runs beyond the page) may wait. */
+const REFRESH_EVERY = 60_000;
 /** Runs a page: two screens of them, so that the first is drawn soon. */
 const RUNS_A_PAGE = 30;
 /** Rows keep their places for so long after somebody pointed at them. */
@@ -32,6 +35,7 @@ export class OverviewView {
   #arranged: RunSummary[] = [];
   #stillUntil = 0;
   #settling: ReturnType<typeof setTimeout> | undefined;
+  readonly #meanwhile = new Meanwhile((message) => this.#apply(message));
   readonly #soon = throttle(() => void this.load(), 1_000);
   readonly #sometimes = throttle(() => this.loaded && void this.load(), REFRESH_EVERY);
 
@@ -48,7 +52,7 @@ export class OverviewView {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
-    await this.#try(async () => {
+    await this.#read(async () => {
       const answer = await this.#api.dashboard(choice, { limit: this.#limit }, signal);
       clock.correct(answer.now);
       this.#readAt = answer.now;
@@ -60,6 +64,7 @@ export class OverviewView {
       this.viewer = answer.viewer;
       this.loaded = true;
       this.changing = false;
+      this.#sometimes.done();
       this.error = null;
     });
   }
@@ -83,8 +88,14 @@ export class OverviewView {
   }
 
   hear(message: LiveMessage): void {
+    this.#meanwhile.note(message);
+    if (this.loaded) this.#apply(message);
+  }
+
+  #apply(message: LiveMessage): void {
     if (message.kind === "resync") return this.#soon();
     if (message.kind === "event") {
+      if (!isNews(this.events, message.event)) return;
       this.events = applyEvent(this.events, message.event);
       return this.#soon();
     }
@@ -124,15 +135,21 @@ export class OverviewView {
     this.#settling = setTimeout(() => this.#show(this.#arranged), wait + 1);
   }
 
+  #read(action: () => Promise<void>): Promise<boolean> {
+    return this.#try(() => this.#meanwhile.during(action));
+  }
+
   async #try(action: () => Promise<void>): Promise<boolean> {
     try {
       await action();
+      freshness.read();
       return true;
     } catch (error) {
       if (isAbort(error)) return false;
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") router.go("/login", "replace");
       else if (!this.loaded || this.changing) this.error = error;
+      else freshness.fail(() => void this.load());
       return false;
     }
   }

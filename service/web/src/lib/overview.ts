@@ -38,10 +38,15 @@ export function applyRun(runs: readonly RunSummary[], update: RunLive): RunSumma
   return known.health === update.health ? changed : arrange(changed, changed);
 }
 
+/** Whether an event is not yet among these, or not in this revision. */
+export function isNews(events: readonly Event[], update: Event): boolean {
+  return !events.some((event) => event.event_id === update.event_id && event.revision >= update.revision);
+}
+
 /** Newest events first, each once, in its newest revision. */
 export function applyEvent<E extends Event>(events: readonly E[], update: E, limit = 50): E[] {
+  if (!isNews(events, update)) return [...events];
   const known = events.find((event) => event.event_id === update.event_id);
-  if (known !== undefined && known.revision >= update.revision) return [...events];
   if (known !== undefined) return events.map((event) => (event === known ? update : event));
   return [update, ...events].slice(0, limit);
 }

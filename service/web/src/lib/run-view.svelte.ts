@@ -2,8 +2,10 @@
 import { ApiError, isAbort, type Api } from "./api";
 import type { AttemptStart } from "./chart/attempts";
 import type { Range } from "./chart/zoom";
-import type { EventForPeople, Gap, LayersAnswer, LiveFrames, LiveMessage, RunDetail } from "./model";
-import { applyEvent } from "./overview";
+import { freshness } from "./freshness.svelte";
+import { Meanwhile } from "./meanwhile";
+import type { EventForPeople, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
+import { applyEvent, isNews } from "./overview";
 import { router } from "./router.svelte";
 import { isRunId } from "./routes";
 import { ScalarView } from "./scalar-view.svelte";
@@ -28,7 +30,6 @@ export class RunView {
   loads = $state(0);
   #revision = $state(0);
   #frame: number | null = null;
-  #joined = false;
   readonly #api: Api;
   readonly #monitor: string | null;
   readonly #wantsLayers: boolean;
@@ -36,6 +37,7 @@ export class RunView {
   #metrics: readonly string[];
   readonly #closing = new AbortController();
   readonly #main = new ZoomableSeries((query, signal) => this.#api.series(this.id, { ...query, metrics: this.#metrics, monitor: this.#monitor }, signal));
+  readonly #meanwhile = new Meanwhile((message) => this.#apply(message));
   readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
@@ -81,7 +83,7 @@ export class RunView {
       return;
     }
     if (this.#wantsLayers) void this.#try(() => this.scalars.read());
-    await this.#try(async () => {
+    const read = async (): Promise<void> => {
       const signal = this.#signal;
       const [run, events] = await Promise.all([
         this.#api.run(this.id, signal),
@@ -92,7 +94,9 @@ export class RunView {
       this.run = run;
       this.error = null;
       this.loads++;
-    }, true);
+      this.#readDetail.done();
+    };
+    await this.#try(() => this.#meanwhile.during(read), true);
     if (this.#wantsLayers && this.error === null) this.#readLayers();
   }
 
@@ -113,8 +117,13 @@ export class RunView {
   }
 
   hear(message: LiveMessage): void {
+    this.#meanwhile.note(message);
+    if (this.run !== null) this.#apply(message);
+  }
+
+  #apply(message: LiveMessage): void {
     if (message.kind === "resync") return this.#readAgain();
-    if (message.kind === "event" && message.event.run_id === this.id) {
+    if (message.kind === "event" && message.event.run_id === this.id && isNews(this.events, message.event)) {
       this.events = applyEvent(this.events, message.event, Infinity);
       void this.#readRun(); // which checkpoint is clean may have changed with it
     }
@@ -127,7 +136,7 @@ export class RunView {
     if (message.kind !== "frames" || message.frames.run_id !== this.id || this.whole === null) return;
     const { monitor, rank } = message.frames;
     if (rank !== 0 || monitor !== (this.#monitor ?? this.run?.monitors[0] ?? "main")) return;
-    if (!this.#follows(message.frames) || !this.#main.append(message.frames)) return this.#readAgain();
+    if (!this.#main.append(message.frames)) return this.#readAgain();
     if (this.#wantsLayers) {
       this.#readLayers();
       this.scalars.touch();
@@ -141,13 +150,6 @@ export class RunView {
     this.scalars.close();
     for (const request of [this.#readLayers, this.#readDetail, this.#readAgain]) request.cancel();
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
-  }
-
-  /** False once where frames came between the reading and the opening of the live stream, which do not wait for each other. */
-  #follows(frames: LiveFrames): boolean {
-    if (this.#joined || this.whole === null) return true;
-    this.#joined = true;
-    return (frames.step[0] ?? 0) <= (this.whole.lastStep ?? -1) + 1;
   }
 
   get #signal(): AbortSignal {
@@ -166,15 +168,17 @@ export class RunView {
     });
   }
 
-  /** A failure of the first reading is shown; later ones leave what is on the screen, and the live state tells of them. */
+  /** A failure of the first reading is shown; later ones leave what is on the screen, and its age is told. */
   async #try(action: () => Promise<unknown>, tell = false): Promise<void> {
     try {
       await action();
+      freshness.read();
     } catch (error) {
       if (isAbort(error)) return;
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") router.go("/login", "replace");
       else if (tell && this.run === null) this.error = error;
+      else freshness.fail(() => void this.load());
     }
   }
 }

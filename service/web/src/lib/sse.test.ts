@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { SseParser } from "./sse";
 
-const TEXT = ': hello\n\nevent: run\ndata: {"a":1}\n\ndata: one\r\ndata: two\r\n\r\nevent: cut\ndata: off';
+const TEXT = ': hello\n\nevent: run\nid: 7\ndata: {"a":1}\n\ndata: one\r\ndata: two\r\n\r\nevent: cut\ndata: off';
 
 describe("server-sent events", () => {
   test("messages come out whole, comments and unfinished ones do not", () => {
     expect(new SseParser().push(TEXT)).toEqual([
-      { event: "run", data: '{"a":1}' },
-      { event: "message", data: "one\ntwo" },
+      { event: "run", data: '{"a":1}', id: "7" },
+      { event: "message", data: "one\ntwo", id: "" },
     ]);
   });
 

@@ -3,12 +3,15 @@
 export interface SseMessage {
   event: string;
   data: string;
+  /** What the service numbers its messages by; "" where it gave none. */
+  id: string;
 }
 
 /** Feed it text as it arrives, in any pieces; it gives back the messages that are complete. Comments give none. */
 export class SseParser {
   #rest = "";
   #event = "message";
+  #id = "";
   #data: string[] = [];
 
   push(text: string): SseMessage[] {
@@ -24,14 +27,16 @@ export class SseParser {
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (field === "event") this.#event = value;
+    if (field === "id") this.#id = value;
     if (field === "data") this.#data.push(value);
     return [];
   }
 
   #dispatch(): SseMessage[] {
-    const message = { event: this.#event, data: this.#data.join("\n") };
+    const message = { event: this.#event, data: this.#data.join("\n"), id: this.#id };
     const complete = this.#data.length > 0;
     this.#event = "message";
+    this.#id = "";
     this.#data = [];
     return complete ? [message] : [];
   }

@@ -22,3 +22,13 @@ test("a cancelled request does not come later", () => {
   vi.advanceTimersByTime(1000);
   expect(action).toHaveBeenCalledTimes(1);
 });
+
+test("what was done otherwise is not done again at once", () => {
+  const action = vi.fn();
+  const request = throttle(action, 100);
+  request.done();
+  request();
+  expect(action).not.toHaveBeenCalled();
+  vi.advanceTimersByTime(100);
+  expect(action).toHaveBeenCalledTimes(1);
+});

@@ -1,5 +1,12 @@
+export interface Throttled {
+  (): void;
+  cancel: () => void;
+  /** What it does was just done otherwise: the next time is not at once. */
+  done: () => void;
+}
+
 /** Call ``action`` at once and then at most every ``milliseconds``; the last request is never lost. */
-export function throttle(action: () => void, milliseconds: number): { (): void; cancel: () => void } {
+export function throttle(action: () => void, milliseconds: number): Throttled {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let wanted = false;
   const rest = (): void => {
@@ -19,6 +26,11 @@ export function throttle(action: () => void, milliseconds: number): { (): void; 
     clearTimeout(timer);
     timer = undefined;
     wanted = false;
+  };
+  request.done = (): void => {
+    clearTimeout(timer);
+    wanted = false;
+    timer = setTimeout(rest, milliseconds);
   };
   return request;
 }

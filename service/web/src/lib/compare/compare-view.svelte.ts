@@ -41,11 +41,8 @@ export class CompareView {
     if (this.#stop !== null && added.length === 0 && gone.length === 0) return;
     this.#stop?.();
     this.#stop = live.watch(ids, (message) => this.#hear(message));
-    void live.ready().then(() => {
-      if (this.#closed) return;
-      for (const view of this.runs) if (added.includes(view.id)) void this.#read(view);
-      stayed.forEach((view) => view.hear({ kind: "resync" })); // between two streams something may have been missed
-    });
+    for (const view of this.runs) if (added.includes(view.id)) void this.#read(view);
+    stayed.forEach((view) => view.hear({ kind: "resync" })); // between two streams something may have been missed
   }
 
   /** Read again what could not be read. */

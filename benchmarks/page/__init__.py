@@ -1,0 +1,1 @@
+"""How fast is the page, how soon does it show what happens, and what do open pages cost?"""
