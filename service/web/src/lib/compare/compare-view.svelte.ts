@@ -18,7 +18,6 @@ export class CompareView {
   readonly #api: Api;
   #metrics: readonly string[] = [];
   #stop: (() => void) | null = null;
-  #closed = false;
   /** What each run was last zoomed to, of which whole: asked again only where one of them has changed. */
   readonly #zoomed = new WeakMap<RunView, { whole: unknown; key: string }>();
 
@@ -64,7 +63,6 @@ export class CompareView {
   }
 
   close(): void {
-    this.#closed = true;
     this.#stop?.();
     this.runs.forEach((view) => view.close());
   }
