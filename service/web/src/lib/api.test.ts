@@ -3,7 +3,7 @@ import { Api, ApiError } from "./api";
 
 const answering = (status: number, body: string) => {
   const asked: string[] = [];
-  const api = new Api(async (input) => (asked.push(input), new Response(body, { status })));
+  const api = new Api(async (input, init) => (asked.push([init?.method, input, init?.body].filter(Boolean).join(" ")), new Response(body, { status })));
   return { api, asked };
 };
 const failureOf = async (request: Promise<unknown>): Promise<[string, string]> => {
@@ -18,6 +18,15 @@ describe("the reading API", () => {
     await api.dashboard({ q: "a&b", health: "critical" });
     await api.series("r", { metrics: ["loss", "lr"], from: 0, to: 10 });
     expect(asked).toEqual(["/api/v1/dashboard?q=a%26b&health=critical", "/api/v1/runs/r/series?metrics=loss%2Clr&points=1000&from_step=0&to_step=10"]);
+  });
+
+  test("says what a person says to an event, and takes it back", async () => {
+    const { api, asked } = answering(200, "{}");
+    const event = { run_id: "r", event_id: "e/1" };
+    await api.acknowledge(event, "seen");
+    await api.takeBack(event);
+    const path = "/api/v1/runs/r/events/e%2F1/acknowledgement";
+    expect(asked).toEqual([`PUT ${path} {"note":"seen"}`, `DELETE ${path}`]);
   });
 
   test("a refusal carries the service's own sentence", async () => {
