@@ -1,4 +1,4 @@
-"""Who has acknowledged an event, when, and what they noted; and an index for the inbox, which lists open events first.
+"""Who has acknowledged an event, when, and what they noted; and the inbox's indexes: one in its order, one to count by.
 
 Types are spelled out here rather than imported, so that a later change of the service cannot change what this did.
 """
@@ -26,10 +26,12 @@ def upgrade() -> None:
     for name, kind in ADDED.items():
         op.add_column("events", sa.Column(name, kind, nullable=True))
     op.create_index("ix_events_status", "events", ["status", "opened_at", "event_id"])
+    op.create_index("ix_events_severity", "events", ["severity", "status", "acknowledged_at"])
 
 
 def downgrade() -> None:
     """Forget what people said: an older service has no place for it."""
+    op.drop_index("ix_events_severity", "events")
     op.drop_index("ix_events_status", "events")
     for name in reversed(ADDED):
         op.drop_column("events", name)

@@ -38,6 +38,7 @@ class Event(Base):
     __table_args__ = (
         Index("ix_events_opened_at", "opened_at"),
         Index("ix_events_status", "status", "opened_at", "event_id"),
+        Index("ix_events_severity", "severity", "status", "acknowledged_at"),
     )
 
     run_id: Mapped[RunKey]

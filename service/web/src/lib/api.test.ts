@@ -4,7 +4,7 @@ import { EVERYTHING } from "./choice";
 
 const answering = (status: number, body: string) => {
   const asked: string[] = [];
-  const api = new Api(async (input) => (asked.push(input), new Response(body, { status })));
+  const api = new Api(async (input, init) => (asked.push([init?.method, input, init?.body].filter(Boolean).join(" ")), new Response(body, { status })));
   return { api, asked };
 };
 const failureOf = async (request: Promise<unknown>): Promise<[string, string]> => {
@@ -29,6 +29,15 @@ describe("the reading API", () => {
 
   test("every frame of what a chart shows has an address", () => {
     expect(exportPath("r", { metrics: ["loss"], from: 5, to: 9, monitor: null })).toBe("/api/v1/runs/r/export?metrics=loss&from_step=5&to_step=9");
+  });
+
+  test("says what a person says to an event, and takes it back", async () => {
+    const { api, asked } = answering(200, "{}");
+    const event = { run_id: "r", event_id: "e/1" };
+    await api.acknowledge(event, "seen");
+    await api.takeBack(event);
+    const path = "/api/v1/runs/r/events/e%2F1/acknowledgement";
+    expect(asked).toEqual([`PUT ${path} {"note":"seen"}`, `DELETE ${path}`]);
   });
 
   test("a refusal carries the service's own sentence", async () => {

@@ -110,7 +110,6 @@ export const strings = {
     everyKind: "Every kind",
     search: "Filter by the run's name",
     onlyRun: (name: string | null): string => (name === null ? "one run" : name),
-    onlyProject: (name: string): string => name,
     without: (what: string): string => `Take away the filter: ${what}`,
     showProject: (name: string): string => `Show only events of the project ${name}`,
     list: "Events, open ones first",
