@@ -32,9 +32,11 @@ function route(url: URL, scene: string, request: IncomingMessage, response: Serv
   const known = scene === "empty" ? [] : runs;
   if (url.pathname === "/api/v1/live") return stream(request, response);
   if (url.pathname === "/api/v1/dashboard") return answer(response, 200, dashboard(known, url.searchParams));
-  const [, id, what] = /^\/api\/v1\/runs\/([^/]+)\/?(\w*)$/.exec(url.pathname) ?? [];
+  const [, id, what] = /^\/api\/v1\/runs\/([^/]+)\/?([\w/]*)$/.exec(url.pathname) ?? [];
   const run = known.find((run) => run.id === id);
   if (run === undefined) return answer(response, 404, { error: "not_found", detail: "there is no such run" });
+  if (url.pathname.endsWith("/layers/heatmap")) return void response.writeHead(200, { "Content-Type": "application/vnd.gradvitals.heatmap" }).end(heatmap(run));
+  if (url.pathname.endsWith("/layers/series")) return answer(response, 200, layerSeries(run, url.searchParams));
   if (what === "series") return answer(response, 200, series(run, url.searchParams));
   if (what === "layers") return answer(response, 200, layers(run));
   if (what === "events") return answer(response, 200, { events: run.events.map((event, i) => wireEvent(run, event, i)) });
@@ -133,6 +135,23 @@ function layers(run: FakeRun): unknown {
       norm: broken && i < 3 ? "NaN" : norms[i]!, share: broken ? null : norms[i]! ** 2 / total, param_norm: 4.2 / (1 + i),
     })),
   };
+}
+
+function heatmap(run: FakeRun): Buffer {
+  const size = Math.max(1, Math.ceil(run.steps / 360));
+  const { step, max } = bucketed(run.norm, 0, run.steps, size);
+  let head = JSON.stringify({ run_id: run.id, monitor: "main", rank: 0, frames: run.steps, bucket: size, step, layers: run.layers, statistic: "max", gaps: [], counts: false });
+  head += " ".repeat((4 - (Buffer.byteLength(head) % 4)) % 4);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(Buffer.byteLength(head));
+  const values = run.layers.flatMap((_, layer) => max.map((norm) => (norm ?? NaN) / (1 + layer) ** 0.7));
+  return Buffer.concat([length, Buffer.from(head), Buffer.from(Float32Array.from(values).buffer)]);
+}
+
+function layerSeries(run: FakeRun, query: URLSearchParams): unknown {
+  const answer = series(run, new URLSearchParams([...query, ["metrics", "global_norm"]]));
+  const { global_norm: whole } = (answer as { series: Record<string, unknown> }).series;
+  return { ...(answer as object), series: { norm: whole, global_norm: whole } };
 }
 
 function wireEvent(run: FakeRun, event: FakeEvent, index: number) {
