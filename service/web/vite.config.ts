@@ -1,13 +1,11 @@
-/** Builds the page into the service's package. `npm run dev` serves it with made-up runs, or, with
- * GRADVITALS_URL=http://127.0.0.1:8765, against a real service. */
+/** Builds the page into the service's package. `npm run dev` serves its sources in front of the service at GRADVITALS_URL. */
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
-import { fakeApi } from "./dev/fake-api.ts";
 
-const service = process.env["GRADVITALS_URL"];
+const service = process.env["GRADVITALS_URL"] ?? "http://127.0.0.1:8765";
 
 export default defineConfig({
-  plugins: [svelte(), ...(service ? [] : [fakeApi()])],
+  plugins: [svelte()],
   build: {
     outDir: "../src/gradvitals_service/static",
     emptyOutDir: true,
@@ -16,6 +14,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
-  server: service ? { proxy: { "/api": service, "/login": service } } : {},
+  server: { proxy: { "/api": service, "/login": service } },
   test: { include: ["src/**/*.test.ts"], environment: "node" },
 });

@@ -336,7 +336,6 @@ export const strings = {
     times: (times: string): string => `${times}×`,
     timesSaid: (times: string, usual: string): string => `${times} times its median of ${usual}`,
     table: "Layers at the newest step",
-    show: (name: string): string => `Show the series of ${name}`,
   },
 
   /** What a clip threshold does, and what another one would have done. */

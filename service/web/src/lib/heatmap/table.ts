@@ -5,6 +5,11 @@ import type { Trend } from "./trend";
 
 export type SortKey = "layer" | "norm" | "share" | "ratio" | "trend";
 
+export interface SortOrder {
+  key: SortKey;
+  descending: boolean;
+}
+
 export interface TableRow {
   layer: LayerRow;
   /** Its place in the model's order. */
