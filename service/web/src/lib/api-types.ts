@@ -2525,7 +2525,7 @@ export interface operations {
         parameters: {
             query?: {
                 from_step?: number | null;
-                /** @description comma-separated: columns, `time` too, `clip_rate`, names of logged scalars, in which a comma is `\,` */
+                /** @description comma-separated: columns, `time`, `clip_rate`, names of logged scalars, in which a comma is `\,` */
                 metrics?: string;
                 /** @description by default `main`, or the first by name */
                 monitor?: string | null;
