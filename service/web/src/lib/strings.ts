@@ -458,7 +458,6 @@ export const strings = {
     missing: (count: number): string => `${count} of the chosen runs could not be found.`,
     noEvent: "none",
     eventAt: (kind: string, step: number): string => `${kind.toLowerCase()} at step ${formatCount(step)}`,
-    runIsGone: "This run could not be found.",
     removeMissing: "Take them out",
     charts: "Charts of the runs over each other",
     notRead: "Not every run could be read.",
@@ -503,8 +502,6 @@ export const strings = {
     off: "off",
     absent: "–",
     everything: "Show also what they have in common",
-    alike: "All keys are alike.",
-    noConfig: "No run declared a configuration.",
     verb: { explosion: "exploded", non_finite: "became non-finite", vanishing: "stopped receiving gradients", stall: "stalled" } as Record<string, string>,
     verbOther: (kind: string): string => `had ${kind.toLowerCase()}`,
     fate: {
