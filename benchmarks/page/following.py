@@ -78,9 +78,11 @@ def measure_heap(browser: Browser, updates: int) -> list[Row]:
             seen_at(page, CHART)
             cdp = page.context.new_cdp_session(page)
             held = []
+            for _ in range(WARM_UPDATES // STEPS_A_CHUNK):
+                stream.send(stream.body(STEPS_A_CHUNK))
             began, beats = time.perf_counter(), 0
             for look in range(LOOKS + 1):
-                while beats * STEPS_A_CHUNK < WARM_UPDATES + updates * look // LOOKS:
+                while beats * STEPS_A_CHUNK < updates * look // LOOKS:
                     stream.send(stream.body(STEPS_A_CHUNK))
                     beats += 1
                     if beats % 20 == 0:

@@ -11,12 +11,12 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Request
+from playwright.sync_api import Browser, Page, Request
 
 from benchmarks.page.asking import Recording, record
 from benchmarks.page.browser import opened
@@ -41,9 +41,9 @@ def measure_pages(browser: Browser, pages: int = PAGES) -> list[Row]:
     with serving() as service:
         streams = [trained(service, LAYERS, seed, f"run {seed}", STEPS_BEFORE) for seed in range(RUNS)]
         with training(streams):
-            recordings = {path: _listen_in(browser, service, path) for path in ("/", f"/runs/{streams[0].run_id}")}
+            recordings = _listen_in(browser, service, ("/", f"/runs/{streams[0].run_id}"))
             alone = [_cpu_share(service, ALONE_SECONDS)]
-            opening = _open_pages(service, streams, list(recordings.values()), pages)
+            opening = _open_pages(service, streams, recordings, pages)
             with ThreadPoolExecutor(1) as beside:  # Playwright has this thread's event loop
                 with_pages, asked = beside.submit(asyncio.run, opening).result()
             alone.append(_cpu_share(service, ALONE_SECONDS))
@@ -81,22 +81,29 @@ def training(streams: list[Stream]) -> Iterator[None]:
         thread.join()
 
 
-def _listen_in(browser: Browser, service: Service, path: str) -> Recording:
-    """What a real page asks at that path."""
+def _listen_in(browser: Browser, service: Service, paths: Sequence[str]) -> list[Recording]:
+    """What real pages ask at these paths, at the same time."""
+    with ExitStack() as stack:
+        pages = [stack.enter_context(opened(browser, service, path)) for path in paths]
+        notes = [_note(page) for page in pages]
+        pages[0].wait_for_timeout((OPENING_SECONDS + RECORDED_SECONDS) * 1e3)
+    return [record(asked, OPENING_SECONDS, RECORDED_SECONDS) for asked in notes]
+
+
+def _note(page: Page) -> list[tuple[float, str]]:
+    """Load a page once more; gives the list to which everything that it asks is added."""
+    page.wait_for_selector("main h1, main table")
+    began = time.perf_counter()
     asked: list[tuple[float, str]] = []
-    with opened(browser, service, path) as page:
-        page.wait_for_selector("main h1, main table")
-        began = time.perf_counter()
 
-        def note(request: Request) -> None:
-            parts = urlsplit(request.url)
-            if parts.path.startswith("/api/v1/") and parts.path != "/api/v1/live":
-                asked.append((time.perf_counter() - began, f"{parts.path}?{parts.query}"))
+    def note(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.path.startswith("/api/v1/") and parts.path != "/api/v1/live":
+            asked.append((time.perf_counter() - began, f"{parts.path}?{parts.query}"))
 
-        page.on("request", note)
-        page.reload(wait_until="commit")
-        page.wait_for_timeout((OPENING_SECONDS + RECORDED_SECONDS) * 1e3)
-    return record(asked, OPENING_SECONDS, RECORDED_SECONDS)
+    page.on("request", note)
+    page.reload(wait_until="commit")
+    return asked
 
 
 def _cpu_share(service: Service, seconds: float) -> float:
