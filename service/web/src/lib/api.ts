@@ -1,7 +1,7 @@
 /** The reading API: one function a question. Every failure is an ApiError that says whether trying again can help. */
 import type { Dashboard, Event, EventList, Health, LayersAnswer, RunDetail, SeriesAnswer } from "./model";
 
-export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
+export type ApiErrorKind = "unauthorized" | "forbidden" | "not_found" | "unreachable" | "refused" | "broken";
 
 export class ApiError extends Error {
   constructor(
@@ -103,6 +103,7 @@ async function failure(response: Response): Promise<ApiError> {
     .catch(() => null);
   const message = detail ?? `the service answered ${response.status}`;
   if (response.status === 401) return new ApiError("unauthorized", message);
+  if (response.status === 403) return new ApiError("forbidden", message);
   if (response.status === 404) return new ApiError("not_found", message);
   return new ApiError(response.status >= 500 ? "broken" : "refused", message);
 }
