@@ -56,7 +56,7 @@ def trainings(service: ServiceProcess) -> list[Training]:
 def test_axe_finds_nothing_on_any_view(open_page: OpenPage, service: ServiceProcess, trainings: list[Training]) -> None:
     page = open_page()
     found = []
-    for view, path in views(trainings).items():
+    for view, path in views([training.run_id for training in trainings]).items():
         visit(page, service, path)
         found += complaints_everywhere(page, view)
     page.keyboard.press("?")
@@ -75,7 +75,7 @@ def test_no_view_is_wider_than_a_phone_nor_than_a_window_zoomed_to_twice_its_siz
     open_page: OpenPage, service: ServiceProcess, trainings: list[Training]
 ) -> None:
     page = open_page(size=PHONE)
-    for view, path in views(trainings).items():
+    for view, path in views([training.run_id for training in trainings]).items():
         visit(page, service, path)
         assert overflow(page) <= 0, view
         resize(page, (640, 450))  # what is left of a desk at 200 %

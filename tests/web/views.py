@@ -4,18 +4,17 @@ from collections.abc import Sequence
 
 from playwright.sync_api import Page, expect
 from service_process import ServiceProcess
-from web.training import Training
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 SETTLED = 20_000  # milliseconds until nothing is a skeleton any more
 
 
-def views(trainings: Sequence[Training]) -> dict[str, str]:
-    """The address of each view: of the first run, and of all of them beside each other."""
+def views(runs: Sequence[str]) -> dict[str, str]:
+    """The address of each view: of the first of these runs, and of all of them beside each other."""
     return {
         "overview": "/",
-        "run": trainings[0].path,
-        "compare": f"/compare?runs={','.join(training.run_id for training in trainings[:12])}",
+        "run": f"/runs/{runs[0]}",
+        "compare": f"/compare?runs={','.join(runs)}",
         "inbox": "/events",
         "login": "/login",
         "not found": "/nowhere",
