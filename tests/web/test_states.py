@@ -45,11 +45,25 @@ def answering(page: Page, status: int, detail: str) -> None:
     page.route(READING, lambda route: route.fulfill(status=status, content_type="application/json", body=body))
 
 
-def hold(page: Page) -> list[Route]:
-    """From now on the service answers no reading; gives what waits."""
-    held: list[Route] = []
-    page.route(READING, lambda route: held.append(route))
-    return held
+class Gate:
+    """Keeps every reading from being answered until it is lifted."""
+
+    def __init__(self, page: Page) -> None:
+        self._waiting: list[Route] = []
+        self._lifted = False
+        page.route(READING, lambda route: self._meet(route))
+
+    def lift(self) -> None:
+        """Let pass what waits, and all that comes."""
+        self._lifted = True
+        for route in self._waiting:
+            route.continue_()
+
+    def _meet(self, route: Route) -> None:
+        if self._lifted:
+            route.continue_()
+        else:
+            self._waiting.append(route)
 
 
 def leave(page: Page, service: ServiceProcess) -> None:
@@ -64,15 +78,13 @@ def test_while_it_waits_a_view_says_so_and_what_comes_moves_nothing(
     page = open_page("/nowhere")
     shifts = {}
     for view, path in asking.items():
-        held = hold(page)
+        gate = Gate(page)
         with page.expect_request(READING):
             page.goto(service.url + path, wait_until="commit")
         expect(page.locator("main .skeleton").first).to_be_visible()
         expect(page.locator("main").get_by_text("Loading").first).to_be_attached()
         page.evaluate(WATCH_SHIFTS)
-        page.unroute_all(behavior="ignoreErrors")
-        for route in held:
-            route.continue_()
+        gate.lift()
         settle(page)
         shifts[view] = page.evaluate("window.shifted")
         leave(page, service)
