@@ -130,6 +130,7 @@ def _draw_norm(axes: Axes, glance: Glance, colours: Colours) -> None:
         beside: dict[str, Any] = {"xytext": (-4, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
         axes.annotate(f"max_norm {newest:.3g}", (glance.step[-1], newest), color=colours.text, **beside)
     axes.minorticks_off()
+    axes.yaxis.set_major_formatter(_decade)  # a power as a formula would take as long as all lines together
 
 
 def _draw_line(axes: Axes, step: NDArray[np.int64], metric: Buckets, colour: str, *, log: bool = False) -> None:
@@ -160,6 +161,10 @@ def _style(axes: Axes, name: str, colours: Colours) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(colours.line)
+
+
+def _decade(value: float, place: int) -> str:
+    return f"{value:g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 def _shortened(text: str, length: int) -> str:
