@@ -163,7 +163,7 @@ def _style(axes: Axes, name: str, colours: Colours) -> None:
         spine.set_color(colours.line)
 
 
-def _decade(value: float, place: int) -> str:
+def _decade(value: float, place: float) -> str:
     return f"{value:g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
