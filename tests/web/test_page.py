@@ -219,37 +219,6 @@ class TestLook:
         expect(page.locator("body")).to_have_css("background-color", "rgb(245, 246, 248)")
 
 
-HOSTILE = [
-    "<script>window.hacked = 1</script>",
-    '<img src=x onerror="window.hacked = 1">',
-    "</title><svg onload=window.hacked=1>",
-    "{{constructor.constructor('window.hacked=1')()}}",
-    "javascript:window.hacked=1",
-    "\u202egnitset txet",
-    "' OR 1=1 --",
-    "x" * 512,
-]
-
-
-def test_hostile_names_are_only_text(open_page: OpenPage, service: ServiceProcess) -> None:
-    trainings = []
-    for name in HOSTILE:
-        links = {"bad": "javascript:window.hacked=1", name[:100]: name}
-        training = Training(service, name, owner=name, tags=[name], config={name: name}, links=links)
-        training.layers = [name, f"second {name}"[:512]]
-        training.train(3)
-        trainings.append(training)
-    page = open_page()
-    for name in HOSTILE:
-        expect(page.get_by_role("link", name=name, exact=True)).to_be_attached()
-    for training in trainings:
-        page.goto(service.url + training.path)
-        expect(page.get_by_role("heading", level=1)).to_have_text(training.name)
-        expect(page.get_by_role("row", name=re.compile("^second ")).first).to_be_attached()
-        assert page.locator('a[href^="javascript:"]').count() == 0
-        assert page.evaluate("window.hacked") is None
-
-
 def test_the_page_obeys_its_policy_and_asks_nobody_else(
     open_page: OpenPage, service: ServiceProcess, complaints: list[str]
 ) -> None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from gradvitals_service import page, probes
 from gradvitals_service._version import __version__
+from gradvitals_service.alerts import routes as alert_routes
 from gradvitals_service.alerts.apprise_channel import AppriseChannel
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.alerts.dispatcher import Dispatcher
@@ -59,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.login_codes = LoginCodes()
     app.state.sessions = Sessions(app.state.tokens.read)
     app.state.replaying = threading.Lock()
+    app.state.drawing = threading.Lock()
     app.state.hub = Hub()
     app.state.channels = Channels([AppriseChannel(url) for url in settings.alert], app.state.base_url)
     app.state.writer = Writer(make_session_factory(app.state.writer_engine), app.state.channels, app.state.hub)
@@ -130,5 +132,6 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(health_routes.router)
     app.include_router(inbox_routes.router)
     app.include_router(advice_routes.router)
+    app.include_router(alert_routes.router)
     app.include_router(project_routes.router)
     app.include_router(page.router)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradvitals_service.health.drawing import HEIGHT, KIND_COLOURS, OTHER_COLOUR, WIDTH, Mark, Picture, draw
+from gradvitals_service.health.drawing import HEIGHT, WIDTH, Picture, draw
+from gradvitals_service.health.marks import KIND_COLOURS, OTHER_COLOUR, Mark
 
 N = 300
 

@@ -9,7 +9,8 @@ from service.health.test_replay import norms_with, write_trace
 from typer.testing import CliRunner
 
 from gradvitals_service import cli
-from gradvitals_service.health.drawing import HEIGHT, WIDTH, Mark
+from gradvitals_service.health.drawing import HEIGHT, WIDTH
+from gradvitals_service.health.marks import Mark
 from gradvitals_service.health.replay import TraceError, replay
 from gradvitals_service.health.replay_plots import read_labels
 

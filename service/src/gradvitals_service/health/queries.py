@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Subquery, case, func, select
+from sqlalchemy import Subquery, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from gradvitals_service.errors import NotFoundError
@@ -81,6 +81,16 @@ def events_of_line(session: Session, run_id: UUID, monitor: str, rank: int, kind
     """The events of some kinds of one monitor of one rank, in the order of their steps."""
     of_line = (Event.run_id == run_id, Event.monitor == monitor, Event.rank == rank, Event.kind.in_(kinds))
     return session.scalars(select(Event).where(*of_line).order_by(Event.start_step, Event.event_id)).all()
+
+
+def events_touching(
+    session: Session, run_id: UUID, monitor: str, rank: int, from_step: int, limit: int
+) -> Sequence[Event]:
+    """The newest events of one monitor of one rank that are not over before a step, in the order of their steps."""
+    of_line = (Event.run_id == run_id, Event.monitor == monitor, Event.rank == rank)
+    not_over = or_(Event.end_step.is_(None), Event.end_step >= from_step)
+    newest = select(Event).where(*of_line, not_over).order_by(Event.start_step.desc(), Event.event_id).limit(limit)
+    return session.scalars(newest).all()[::-1]
 
 
 def judged_streams(session: Session, run_id: UUID) -> list[JudgedStream]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gradvitals_service.health.detectors import EventUpdate
-from gradvitals_service.health.drawing import Mark, Picture, draw
+from gradvitals_service.health.drawing import Picture, draw
+from gradvitals_service.health.marks import Mark
 from gradvitals_service.health.replay import Trace
 
 _NOT_SCORED = "not scored"

@@ -45,7 +45,8 @@ describe("the reading API", () => {
     expect(await failureOf(api.run("x"))).toEqual(["not_found", "there is no run 'x'"]);
   });
 
-  test("a browser that is not known is told apart from an outage", async () => {
+  test("a browser that is not known, or not for this, is told apart from an outage", async () => {
+    expect((await failureOf(answering(403, '{"detail":"an ingest token may not read"}').api.run("x")))).toEqual(["forbidden", "an ingest token may not read"]);
     expect((await failureOf(answering(401, "").api.run("x")))[0]).toBe("unauthorized");
     expect((await failureOf(answering(503, "<html>").api.run("x")))[0]).toBe("broken");
     expect((await failureOf(answering(200, "<html>").api.run("x")))[0]).toBe("broken");

@@ -6,7 +6,7 @@ import type {
   AdviceAnswer, Dashboard, EventForPeople, EventList, Evidence, Facets, Grouping, Groups, InboxAnswer, LayersAnswer, RunDetail, ScalarsAnswer, SeriesAnswer,
 } from "./model";
 
-export type ApiErrorKind = "unauthorized" | "not_found" | "unreachable" | "refused" | "broken";
+export type ApiErrorKind = "unauthorized" | "forbidden" | "not_found" | "unreachable" | "refused" | "broken";
 
 export class ApiError extends Error {
   constructor(
@@ -200,6 +200,7 @@ async function failure(response: Response): Promise<ApiError> {
     .catch(() => null);
   const message = detail ?? `the service answered ${response.status}`;
   if (response.status === 401) return new ApiError("unauthorized", message);
+  if (response.status === 403) return new ApiError("forbidden", message);
   if (response.status === 404) return new ApiError("not_found", message);
   return new ApiError(response.status >= 500 ? "broken" : "refused", message);
 }

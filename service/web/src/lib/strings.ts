@@ -1,4 +1,7 @@
-/** Every word the page says, in one place, so that another language is one more file. */
+/** Every word the page says, in one place, so that another language is one more file.
+ *
+ * For a second one copy this file to strings.<language>.ts, translate it (``typeof strings`` says what it must hold), and
+ * choose between the two here, where ``strings`` is exported; numbers and ages are worded in format.ts. */
 import { formatCount, formatNumber, formatShare, formatTimes } from "./format";
 
 /** Of one run alone nothing is said. */
@@ -448,6 +451,21 @@ export const strings = {
   /** The keyboard. */
   keys: {
     heading: "Keys",
+    sign: "?",
+    then: "then",
+    close: "Close",
+    actions: {
+      search: "Search",
+      next: "Next run of the list",
+      previous: "Previous run of the list",
+      open: "Open it",
+      overview: "To the runs",
+      inbox: "To the events",
+      help: "Show these keys",
+      close: "Close this",
+    },
+    /** What a screen reader is told when another view is shown. */
+    views: { overview: "Overview", run: "Run", inbox: "Events", compare: "Compare", login: "Log in", not_found: "Nothing here" } as Record<string, string>,
   },
 
   compare: {
@@ -523,6 +541,7 @@ export const strings = {
     again: "For a fresh link, ask the running service:",
     link: "gradvitals-service link",
     token: "Or paste a read token",
+    example: "gv_…",
     submit: "Log in",
     refused: "The service does not know this token.",
     working: "Checking",
@@ -532,6 +551,9 @@ export const strings = {
     heading: "This could not be loaded",
     retry: "Try again",
     unreachable: "The service does not answer. Is gradvitals-service still running?",
+    forbidden: "You may not see this",
+    forbiddenLead: "The service knows you, but not as somebody who may read this. Ask whoever runs it for a read token, then log in with it.",
+    login: "Log in as somebody else",
   },
   notFound: { heading: "There is nothing here", lead: "The address does not belong to any view.", home: "To the overview" },
   loading: "Loading",
