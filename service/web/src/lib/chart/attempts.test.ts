@@ -11,13 +11,14 @@ describe("attempts on the step axis", () => {
   test("one ends where the next resumes, and what was run through again is told", () => {
     const starts = [{ attempt_id: "a", first_step: 0, last_step: 99 }, { attempt_id: "b", first_step: 80, last_step: 200 }];
     expect(attemptSpans(starts, known, 0)).toEqual([
-      { number: 1, from: 0, to: 79, replaced: { from: 80, to: 99 }, resumed: true },
-      { number: 2, from: 80, to: 200, replaced: null, resumed: false },
+      { number: 1, from: 0, to: 79, replaced: { from: 80, to: 99 } },
+      { number: 2, from: 80, to: 200, replaced: null },
     ]);
   });
 
   test("one that was replaced altogether keeps its number", () => {
-    expect(attemptSpans([{ attempt_id: "b", first_step: 0, last_step: 9 }], known, 0).map((span) => span.number)).toEqual([2]);
+    const starts = [{ attempt_id: "b", first_step: 0, last_step: 9 }, { attempt_id: "new", first_step: 10, last_step: 19 }];
+    expect(attemptSpans(starts, known, 0).map((span) => span.number)).toEqual([2, 3]);
   });
 });
 

@@ -8,8 +8,6 @@ export type AttemptStart = SeriesAnswer["attempts"][number];
 export interface AttemptSpan extends Range {
   number: number;
   replaced: Range | null;
-  /** Ends where a later one went on. */
-  resumed: boolean;
 }
 
 /** The attempts of one rank in the order of their steps; the number is that of their launch, as people count them. */
@@ -20,7 +18,8 @@ export function attemptSpans(shown: readonly AttemptStart[], known: readonly Att
     const next = shown[index + 1];
     const to = next === undefined ? start.last_step : Math.min(start.last_step, next.first_step - 1);
     const replaced = next !== undefined && start.last_step >= next.first_step ? { from: next.first_step, to: start.last_step } : null;
-    return { number: (place < 0 ? index : place) + 1, from: start.first_step, to, replaced, resumed: next !== undefined };
+    // one that is not known yet has begun since the run was read
+    return { number: (place < 0 ? Math.max(index, launched.length) : place) + 1, from: start.first_step, to, replaced };
   });
 }
 

@@ -59,7 +59,7 @@ describe("the charts of what a run logs", () => {
   });
 
   test("a resume is marked in every chart", () => {
-    const spans = [{ number: 1, from: 0, to: 4, replaced: null, resumed: true }, { number: 2, from: 5, to: 9, replaced: null, resumed: false }];
+    const spans = [{ number: 1, from: 0, to: 4, replaced: null }, { number: 2, from: 5, to: 9, replaced: null }];
     expect(commonOverlay([], [], spans).seams).toEqual([{ step: 5, label: "attempt 2" }]);
   });
 });
