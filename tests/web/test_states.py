@@ -12,7 +12,7 @@ from web.views import settle, views, visit
 pytestmark = pytest.mark.chromium
 
 READING = re.compile(r"/api/v1/(?!live)")  # all that a view reads, but for the stream that stays open
-ASKING = ("overview", "run", "compare")
+ASKING = ("overview", "run", "compare", "inbox")
 MOST_SHIFT = 0.1  # what is called good of a cumulative layout shift
 
 WATCH_SHIFTS = """() => {
