@@ -19,7 +19,8 @@ def focused(page: Page) -> str:
 
 def has_outline(page: Page) -> bool:
     """Whether one sees where the focus is."""
-    return bool(page.evaluate("getComputedStyle(document.activeElement).outlineStyle !== 'none'"))
+    ringed = "[null, '::after'].some((part) => getComputedStyle(document.activeElement, part).outlineStyle !== 'none')"
+    return bool(page.evaluate(ringed))
 
 
 def test_the_keys_lead_through_the_runs_and_into_one_and_back(open_page: OpenPage, service: ServiceProcess) -> None:

@@ -75,7 +75,7 @@ def test_a_browser_without_shared_workers_is_live_too(open_page: OpenPage, servi
     page.add_init_script("delete window.SharedWorker")
     page.goto(service.url + training.path)
     largest(page, "1.3")
-    expect(page.get_by_role("status")).to_have_text("Live")
+    expect(page.get_by_role("banner").get_by_role("status")).to_have_text("Live")
     training.train(1, times=50.0)
     largest(page, "(3[5-9]|[4-6]\\d)")
 
@@ -85,7 +85,7 @@ def test_a_lost_connection_says_how_old_the_figures_are_and_recovers(
 ) -> None:
     Training(service, "patient").train(10)
     page = open_page()
-    status, alert = page.get_by_role("status"), page.get_by_role("alert")
+    status, alert = page.get_by_role("banner").get_by_role("status"), page.get_by_role("alert")
     expect(status).to_have_text("Live")
     service.stop()
     expect(status).to_contain_text("Not live since", timeout=SOON)

@@ -133,6 +133,6 @@ def test_a_run_without_a_step_and_a_comparison_of_nothing_say_what_to_do(
 ) -> None:
     training = Training(service, "declared")
     page = open_page("/compare")
-    expect(page.get_by_text("Tick two or more runs on the overview")).to_be_visible()
+    expect(page.get_by_text("tick them on the overview and choose Compare")).to_be_visible()
     visit(page, service, training.path)
     expect(page.get_by_text("No step has arrived yet.")).to_be_visible()

@@ -24,8 +24,10 @@ def views(runs: Sequence[str]) -> dict[str, str]:
 def settle(page: Page) -> None:
     """Wait until a view has all it asked for."""
     expect(page.locator("main h1")).to_be_visible(timeout=SETTLED)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")  # some of it is read as it comes near
     expect(page.locator("main .skeleton")).to_have_count(0, timeout=SETTLED)
     expect(page.locator("main [aria-busy=true]")).to_have_count(0, timeout=SETTLED)
+    page.evaluate("scrollTo(0, 0)")
 
 
 def visit(page: Page, service: ServiceProcess, path: str) -> None:
