@@ -25,6 +25,11 @@ HARM = """() => ({
     addresses: [...document.querySelectorAll("[href], [src], [action]")]
         .map((one) => one.href?.baseVal ?? one.href ?? one.src ?? one.action).filter((to) => !/^https?:/.test(to)),
 })"""
+# Scrolls on until the list has so many rows.
+ALL_ROWS = """(count) => {
+    scrollTo(0, document.body.scrollHeight);
+    return document.querySelectorAll("[data-runs] > [role=row]").length === count;
+}"""
 HARMLESS = {"scripts": 0, "handlers": 0, "addresses": []}
 
 
@@ -99,3 +104,16 @@ def test_hostile_names_are_only_text_on_every_view(
         assert squeezed(run.name) in squeezed(page.locator("h1").text_content() or "")
         assert not_shown(page, names) == []
         assert_harmless(page, run.name)
+
+
+def test_so_are_two_hundred_runs_in_as_many_projects(open_page: OpenPage, service: ServiceProcess) -> None:
+    for name in HOSTILE:
+        Training(service, name, project=name)
+    page = open_page()
+    settle(page)
+    page.wait_for_function(ALL_ROWS, arg=COUNT)
+    assert not_shown(page, HOSTILE) == []
+    assert_harmless(page, "all runs")
+    visit(page, service, "/?by=project")
+    assert not_shown(page, HOSTILE) == []
+    assert_harmless(page, "by project")

@@ -175,6 +175,12 @@ export function exportPath(id: string, query: Pick<SeriesQuery, "metrics" | "fro
   return `/api/v1/runs/${encodeURIComponent(id)}/export?${new URLSearchParams(given)}`;
 }
 
+/** Where the service draws the newest steps as a picture. */
+export function picturePath(id: string, monitor: string | null): string {
+  const path = `/api/v1/runs/${encodeURIComponent(id)}/chart.png`;
+  return monitor === null ? path : `${path}?${new URLSearchParams({ monitor })}`;
+}
+
 /** Names separated by commas; those in a name are escaped, as docs/wire.md says. */
 function metricList(names: readonly string[]): string {
   return names.map((name) => name.replace(/[\\,]/g, "\\$&")).join(",");

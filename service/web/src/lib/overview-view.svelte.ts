@@ -30,6 +30,7 @@ export class OverviewView {
   readonly #limit: number;
   #choice: Choice = EVERYTHING;
   #reading = new AbortController();
+  #paging = new AbortController();
   #readAt = "";
   #more: Promise<boolean> | null = null;
   #arranged: RunSummary[] = [];
@@ -49,6 +50,10 @@ export class OverviewView {
     const same = this.loaded && !this.changing && sameFilter(choice, this.#choice);
     this.#choice = choice;
     this.changing = this.loaded && !same;
+    if (!same) {
+      this.#paging.abort(); // a list that is only read again leaves the next page its turn
+      this.#paging = new AbortController();
+    }
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
@@ -78,7 +83,7 @@ export class OverviewView {
   async #readMore(): Promise<boolean> {
     const choice = this.#choice;
     return this.#try(async () => {
-      const answer = await this.#api.dashboard(choice, { limit: this.#limit, cursor: this.nextCursor }, this.#reading.signal);
+      const answer = await this.#api.dashboard(choice, { limit: this.#limit, cursor: this.nextCursor }, this.#paging.signal);
       const known = new Set(this.#arranged.map((run) => run.run_id));
       const found = answer.runs.filter((run) => !known.has(run.run_id));
       this.#arranged = [...this.#arranged, ...found];
@@ -117,6 +122,7 @@ export class OverviewView {
 
   close(): void {
     this.#reading.abort();
+    this.#paging.abort();
     this.#soon.cancel();
     this.#sometimes.cancel();
     clearTimeout(this.#settling);
