@@ -14,7 +14,7 @@ import pytest
 from service import postgresql
 
 from gradvitals_service import migrating
-from gradvitals_service.database import make_engine
+from gradvitals_service.database import Base, make_engine
 
 TEMPLATE = "gradvitals_template"
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
@@ -58,8 +58,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, used_databases:
     server = request.getfixturevalue("postgresql_server")
     url = used_databases.pop() if used_databases else postgresql.create_database(server, _new_name(), TEMPLATE)
     yield url
-    postgresql.empty_database(url, kept_tables=["alembic_version"])
-    used_databases.append(url)
+    if postgresql.empty_database(url, kept_tables=["alembic_version"]) == set(Base.metadata.tables):
+        used_databases.append(url)
+    else:  # the test took tables away
+        postgresql.drop_database(server, url.rpartition("/")[2])
 
 
 @pytest.fixture(params=BOTH)

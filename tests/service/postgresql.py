@@ -86,18 +86,19 @@ def drop_database(server_url: str, name: str) -> None:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def empty_database(url: str, kept_tables: Collection[str]) -> None:
-    """Delete every row of the other tables, the database's settings and whoever is still connected."""
+def empty_database(url: str, kept_tables: Collection[str]) -> set[str]:
+    """Delete every row of the other tables, the settings, and whoever is still connected; gives the tables."""
     server_url, _, name = url.rpartition("/")
     with _administration(server_url) as connection:
         connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
         connection.execute(f'ALTER DATABASE "{name}" RESET ALL')
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute("SET session_replication_role = replica")  # in any order: no foreign key is checked
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        for (table,) in tables:
-            if table not in kept_tables:
-                connection.execute(f'DELETE FROM "{table}"')
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        tables = {table for (table,) in found} - set(kept_tables)
+        for table in tables:
+            connection.execute(f'DELETE FROM "{table}"')
+    return tables
 
 
 def _administration(server_url: str) -> "psycopg.Connection[Any]":

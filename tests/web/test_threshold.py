@@ -58,6 +58,7 @@ def test_the_line_is_dragged_by_pointer_and_by_keys_and_agrees_with_the_service(
     training.train(600, max_norm=1.2)
     training.train(3, times=1000.0, max_norm=1.2)
     page = open_page(training.path)
+    expect(page.get_by_role("heading", name=training.name)).to_be_visible()
     page.get_by_role("heading", name="Clip threshold").scroll_into_view_if_needed()
     expect(page.get_by_text("Suggested: max_norm=1.3")).to_be_visible(timeout=SOON)
     assert threshold_of(page) == 1.3
@@ -87,6 +88,7 @@ def test_the_line_is_dragged_by_pointer_and_by_keys_and_agrees_with_the_service(
     page.get_by_role("button", name="Show", exact=True).click()
     expect(page).to_have_url(re.compile(r"max_norm=0.984.*from=100&to=200"))
     page.reload()
+    expect(page.get_by_role("heading", name=training.name)).to_be_visible()
     page.get_by_role("heading", name="Clip threshold").scroll_into_view_if_needed()
     expect(slider_of(page)).to_have_attribute("aria-valuenow", "0.984", timeout=SOON)
 

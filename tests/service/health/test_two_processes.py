@@ -36,7 +36,7 @@ class TestTwoProcesses:
         assert "4242 on node7" in told["message"]
         assert "99 on node8" in told["message"]
         assert beat(run, 50, events_seen=told["revision"]) == []
-        assert service.get(f"{run.path}/events")["events"] == [told]
+        assert service.get(f"{run.path}/events")["events"] == [told | {"acknowledgement": None}]
         assert service.get(run.path)["health"] == "warning"
 
     def test_have_frames_that_are_never_mixed(self, service: ServiceUnderTest) -> None:
