@@ -24,6 +24,7 @@ def chart(page: Page, name: str) -> Locator:
 
 def drag(page: Page, area: Locator, start: float, end: float) -> None:
     """Pull the mouse over a part of a chart, in shares of its width."""
+    area.hover()  # waits until it stays where it is
     box = area.bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2

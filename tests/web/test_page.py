@@ -130,7 +130,7 @@ class TestRun:
         page = open_page(training.path)
         chart = page.get_by_role("img", name=re.compile("^Gradient norm"))
         area = chart.locator(".u-over")
-        expect(area).to_be_visible()
+        area.hover()  # waits until it stays where it is
         box = area.bounding_box()
         assert box is not None
         middle = box["y"] + box["height"] / 2
