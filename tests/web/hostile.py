@@ -95,7 +95,7 @@ PROPERTIES = [
 DIRECTIONS = [
     "\u202egnitset txet",
     "\u2066a\u2067b",
-    "\u200fשלום abc",  # noqa: RUF001
+    "\u200fשלום abc",  # noqa: RUF001  # to be taken for something else is what it is for
     "مرحبا بالعالم",
     "abc \u202d123\u202c",
     "\u061cx",

@@ -223,4 +223,4 @@ def test_a_user_without_a_name_is_somebody(monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyError("getpwuid(): uid not found: 4711")
 
     monkeypatch.setattr(getpass, "getuser", nameless)
-    assert viewer.viewer(None) == "someone"  # type: ignore[arg-type]  # which request it is does not matter yet
+    assert viewer.viewer() == "someone"

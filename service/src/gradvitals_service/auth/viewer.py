@@ -6,13 +6,13 @@ Nobody has an account yet: whoever may read is taken for the operating system's 
 import getpass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 NOBODY_KNOWN = "someone"
 
 
-def viewer(request: Request) -> str:
-    """The name under which this request acts."""
+def viewer() -> str:
+    """The name under which whoever asks acts."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number that has no name

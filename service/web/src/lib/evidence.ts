@@ -1,7 +1,7 @@
 /** What an event says and what its evidence shows, in the words and lines of the page. Pure. */
 import type { Line } from "./chart/lines";
 import type { Overlay } from "./chart/overlay";
-import type { AxisKind } from "./chart/plot";
+import type { ChartSpec } from "./chart/run-charts";
 import { formatCount, formatNumber, formatShare, formatTimes } from "./format";
 import type { Event, Evidence } from "./model";
 import { strings } from "./strings";
@@ -17,17 +17,6 @@ export interface Fact {
   /** Worth copying, as it stands. */
   code?: string;
   bad?: boolean;
-}
-
-export interface EvidenceChart {
-  key: string;
-  title: string;
-  hint: string;
-  summary: string;
-  axis: AxisKind;
-  height: number;
-  lines: Line[];
-  overlay: Overlay;
 }
 
 /** What is known of an event in few words, the most telling first; nothing is said where nothing is known. */
@@ -70,7 +59,7 @@ export function drawnLayers(evidence: Evidence): Evidence["layers"] {
   return evidence.layers.slice(0, LAYERS_DRAWN);
 }
 
-export function evidenceCharts(event: Event, evidence: Evidence): EvidenceChart[] {
+export function evidenceCharts(event: Event, evidence: Evidence): ChartSpec[] {
   const { columns, start_row: at } = evidence;
   const alarm = columns.step[at] ?? event.start_step;
   const color = { critical: "--critical", warning: "--warning", info: "--quiet" }[event.severity];
@@ -83,7 +72,7 @@ export function evidenceCharts(event: Event, evidence: Evidence): EvidenceChart[
   const norm: Line[] = [line(words.norm, "--chart-norm", columns.global_norm)];
   const limit = columns.max_norm.map(toFinite);
   if (limit.some((value) => value !== null)) norm.push({ label: strings.charts.threshold, color: "--chart-threshold", style: "dashed", high: limit });
-  const charts: EvidenceChart[] = [
+  const charts: ChartSpec[] = [
     { key: "norm", title: words.norm, hint: strings.charts.normHint, axis: "log", height: 180, lines: norm, overlay: overlay(columns.global_norm), summary: about(words.norm, columns.global_norm) },
   ];
   if (columns.loss.some((value) => value !== null)) {

@@ -61,7 +61,6 @@ export const strings = {
     noEvents: "Nothing has happened. Good.",
     eventNone: "none",
     spark: (name: string, norm: string): string => `Gradient norm of ${name} over its steps, on a logarithmic scale; now ${norm}`,
-    lastSeen: "last heard of",
   },
 
   /** The overview's filters, grouping and saved view. */
@@ -178,9 +177,7 @@ export const strings = {
     noneClean: (count: number): string => (count === 1 ? "The only known checkpoint is not clean." : `None of the ${formatCount(count)} known checkpoints is clean.`),
     layers: "Layers",
     layersAt: (step: number): string => `at step ${formatCount(step)}`,
-    layerColumns: { module: "Layer", share: "Share", norm: "Norm", weights: "Weights" },
     layersNone: "No layer has been measured yet.",
-    showAllLayers: (count: number): string => `Show all ${formatCount(count)} layers`,
     frozen: "frozen",
     events: "Events",
     eventsNone: "No event in this run.",
