@@ -26,6 +26,7 @@ from gradvitals.frames import Chunk, Frame, Layer, Layout, encode_chunk
 CHUNK_TYPE = "application/vnd.gradvitals.chunk+msgpack"
 QUIET_SECONDS = 3.0  # longer than the compactor rests between its rounds
 QUIET_CPU_SECONDS = 0.06
+LONGEST_REST_SECONDS = 300.0
 
 
 class Service:
@@ -46,11 +47,13 @@ class Service:
 
     def rest(self) -> None:
         """Wait until nothing is left to do in the background: what was sent is rolled up and compacted."""
-        while True:
+        ends = time.monotonic() + LONGEST_REST_SECONDS
+        while time.monotonic() < ends:
             before = self.cpu_seconds()
             time.sleep(QUIET_SECONDS)
             if self.cpu_seconds() - before < QUIET_CPU_SECONDS:
                 return
+        raise RuntimeError(f"the service was still working after {LONGEST_REST_SECONDS:.0f} s")
 
     def memory_mebibytes(self) -> float:
         """What the service holds in memory now."""

@@ -7,6 +7,7 @@ wide run are put into the tables by the writer's own statements and compacted by
 """
 
 import argparse
+import sys
 
 from benchmarks.page.browser import chromium
 from benchmarks.page.figures import Row
@@ -42,7 +43,10 @@ def main() -> None:
             "pages": lambda: measure_pages(browser, options.pages),
         }
         for figure in options.figures or FIGURES:
-            rows += measures[figure]()
+            print(f"measuring {figure} ...", file=sys.stderr, flush=True)
+            for measured in measures[figure]():
+                print(measured, file=sys.stderr, flush=True)
+                rows.append(measured)
     report("page", "The page in Chromium", rows)
 
 

@@ -4,8 +4,21 @@ Pure. A recording is (seconds since the page was open, path) for each request; r
 phases of their own gives what so many pages would ask.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+_FROM_STEP = re.compile(r"(?<=[?&]from_step=)-?\d+")
+
+
+def relative(path: str, newest: int) -> str:
+    """The path with the step from which it reads counted back from the newest one, as it was when it was asked."""
+    return _FROM_STEP.sub(lambda step: str(int(step[0]) - newest), path)
+
+
+def absolute(path: str, newest: int) -> str:
+    """The same question when the newest step is another."""
+    return _FROM_STEP.sub(lambda step: str(max(0, int(step[0]) + newest)), path)
 
 
 @dataclass(frozen=True, slots=True)

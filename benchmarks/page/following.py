@@ -24,7 +24,7 @@ _WATCH_FOR_EVENTS = """
 () => {
   window.shown = {};
   const look = () => {
-    for (const place of document.querySelectorAll("main tr, main li")) {
+    for (const place of document.querySelectorAll("main [role=row], main li")) {
       const name = /victim-\\d+-/.exec(place.textContent)?.[0];
       if (name && !(name in shown) && place.textContent.includes("Explosion")) shown[name] = Date.now();
     }
@@ -54,7 +54,7 @@ def measure_live(browser: Browser, events: int) -> list[Row]:
         sent: dict[str, float] = {}
         try:
             with opened(browser, service, "/") as page:
-                page.wait_for_function("document.querySelectorAll('main tbody tr').length > 10")
+                page.wait_for_function("document.querySelectorAll('main [role=row]').length > 10")
                 page.evaluate(_WATCH_FOR_EVENTS)
                 for number, victim in enumerate(victims):
                     body = victim.body(1, factor=1e5)

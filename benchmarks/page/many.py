@@ -1,7 +1,7 @@
 """What a hundred open pages cost the service while several runs train.
 
-Half of them show the overview, half a run. What a page asks was recorded from a real one in Chromium, over a minute of
-the same training; a hundred tabs of Chromium would measure Chromium, so that asynchronous readers repeat it, each with
+A third of them show the overview, a third a run's charts, a third a run scrolled to its layers. What a page asks was
+recorded from real ones in Chromium, over a minute of the same training; a hundred tabs of Chromium would measure Chromium, so that asynchronous readers repeat it, each with
 a phase of its own: one stream of server-sent events and the page's own readings. The cost is the service's CPU time
 beside that of the same training with nobody looking, before and after.
 """
@@ -11,14 +11,14 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Request
 
-from benchmarks.page.asking import Recording, record
+from benchmarks.page.asking import Recording, absolute, record, relative
 from benchmarks.page.browser import opened
 from benchmarks.page.figures import Row, row
 from benchmarks.page.runs import trained
@@ -41,7 +41,7 @@ def measure_pages(browser: Browser, pages: int = PAGES) -> list[Row]:
     with serving() as service:
         streams = [trained(service, LAYERS, seed, f"run {seed}", STEPS_BEFORE) for seed in range(RUNS)]
         with training(streams):
-            recordings = _listen_in(browser, service, ("/", f"/runs/{streams[0].run_id}"))
+            recordings = _listen_in(browser, service, streams[0])
             alone = [_cpu_share(service, ALONE_SECONDS)]
             opening = _open_pages(service, streams, recordings, pages)
             with ThreadPoolExecutor(1) as beside:  # Playwright has this thread's event loop
@@ -81,16 +81,18 @@ def training(streams: list[Stream]) -> Iterator[None]:
         thread.join()
 
 
-def _listen_in(browser: Browser, service: Service, paths: Sequence[str]) -> list[Recording]:
-    """What real pages ask at these paths, at the same time."""
+def _listen_in(browser: Browser, service: Service, stream: Stream) -> list[Recording]:
+    """What real pages ask at the same time: the overview, a run's charts, the same run scrolled to its layers."""
     with ExitStack() as stack:
-        pages = [stack.enter_context(opened(browser, service, path)) for path in paths]
-        notes = [_note(page) for page in pages]
+        pages = [stack.enter_context(opened(browser, service, path)) for path in ("/", *[f"/runs/{stream.run_id}"] * 2)]
+        notes = [_note(page, stream) for page in pages]
+        pages[-1].wait_for_selector("#layers")
+        pages[-1].evaluate("document.querySelector('#layers').scrollIntoView()")
         pages[0].wait_for_timeout((OPENING_SECONDS + RECORDED_SECONDS) * 1e3)
     return [record(asked, OPENING_SECONDS, RECORDED_SECONDS) for asked in notes]
 
 
-def _note(page: Page) -> list[tuple[float, str]]:
+def _note(page: Page, stream: Stream) -> list[tuple[float, str]]:
     """Load a page once more; gives the list to which everything that it asks is added."""
     page.wait_for_selector("main h1, main table")
     began = time.perf_counter()
@@ -99,7 +101,8 @@ def _note(page: Page) -> list[tuple[float, str]]:
     def note(request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.path.startswith("/api/v1/") and parts.path != "/api/v1/live":
-            asked.append((time.perf_counter() - began, f"{parts.path}?{parts.query}"))
+            path = relative(f"{parts.path}?{parts.query}".replace(stream.run_id, "{run_id}"), stream.next)
+            asked.append((time.perf_counter() - began, path))
 
     page.on("request", note)
     page.reload(wait_until="commit")
@@ -117,13 +120,12 @@ async def _open_pages(
 ) -> tuple[list[float], float]:
     """The CPU share, looked at three times, and how many requests a second the pages made."""
     choose = random.Random(0)
-    first = str(streams[0].run_id)
     readers = []
     for number in range(pages):
-        recording, run_id = recordings[number % len(recordings)], str(streams[number % len(streams)].run_id)
-        follows = "others=figures" if number % len(recordings) == 0 else f"runs={run_id}&others=none"
+        recording, stream = recordings[number % len(recordings)], streams[number % len(streams)]
+        follows = "others=figures" if number % len(recordings) == 0 else f"runs={stream.run_id}&others=none"
         phase = choose.random() * recording.seconds
-        readers.append(_Reader(service, follows, recording, phase, {first: run_id}))
+        readers.append(_Reader(service, follows, recording, phase, stream))
     streaming = [asyncio.create_task(reader.follow()) for reader in readers]
     for reader in readers:
         await reader.read_opening()
@@ -142,14 +144,12 @@ async def _open_pages(
 class _Reader:
     """One simulated page: its stream, and its readings over one connection that is kept."""
 
-    def __init__(
-        self, service: Service, follows: str, recording: Recording, phase: float, names: dict[str, str]
-    ) -> None:
+    def __init__(self, service: Service, follows: str, recording: Recording, phase: float, stream: Stream) -> None:
         self._service = service
         self._follows = follows
         self._recording = recording
         self._phase = phase
-        self._names = names  # the run of the recording, and the one that this page shows
+        self._stream = stream  # of the run that this page shows
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.asked = 0
         self.heard_bytes = 0
@@ -178,8 +178,7 @@ class _Reader:
             self.asked += 1
 
     async def _get(self, path: str) -> None:
-        for recorded, own in self._names.items():
-            path = path.replace(recorded, own)
+        path = absolute(path, self._stream.next).replace("{run_id}", self._stream.run_id)
         if self._connection is None:
             self._connection = await self._connect()
         reader, writer = self._connection

@@ -16,6 +16,12 @@ SETTLED_MILLISECONDS = 1_500  # after the last row; a later paint that is larger
 SCROLL_STEPS = 60
 HEAT_MAP_SECONDS = 20.0
 
+_SCROLL_TO_IT = """
+selector => {
+  if (!(selector in notes.seen)) document.querySelector("#heat-map")?.scrollIntoView();
+  return selector in notes.seen;
+}
+"""
 _SCROLL = """
 async ([selector, steps]) => {
   const inside = selector && document.querySelector(selector);
@@ -45,7 +51,7 @@ def measure_overview(browser: Browser, runs: int) -> list[Row]:
         paints = []
         for _ in range(TRIES):
             with opened(browser, service, "/") as page:
-                page.wait_for_function("document.querySelectorAll('main tbody tr').length > 10")
+                page.wait_for_function("document.querySelectorAll('main [role=row]').length > 10")
                 page.wait_for_timeout(SETTLED_MILLISECONDS)
                 paints.append(float(page.evaluate("notes.paint")))
     return [row(f"overview with {runs:,} runs: largest contentful paint", "ms", paints, 1000)]
@@ -96,8 +102,8 @@ def measure_layers(browser: Browser, layers: int) -> list[Row]:
         for _ in range(TRIES):
             with opened(browser, service, f"/runs/{run_id}") as page:
                 try:
-                    page.locator("#heat-map").scroll_into_view_if_needed()
-                    drawn.append(seen_at(page, HEAT_MAP, HEAT_MAP_SECONDS))
+                    page.wait_for_function(_SCROLL_TO_IT, arg=HEAT_MAP, timeout=HEAT_MAP_SECONDS * 1e3)
+                    drawn.append(seen_at(page, HEAT_MAP))
                 except NotSeenError:
                     break  # this page has no heat map, or does not draw it: the row says so
         frames, long = _scroll(browser, service, run_id)

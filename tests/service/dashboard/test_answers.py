@@ -11,7 +11,7 @@ from gradvitals_service.checkpoints.schemas import CheckpointList
 from gradvitals_service.dashboard.schemas import DashboardRead, FacetsRead, GroupsRead, LiveFrames
 from gradvitals_service.health.advice_schemas import AdviceRead
 from gradvitals_service.health.inbox_schemas import InboxRead
-from gradvitals_service.health.schemas import EventForPeople, EventList, EvidenceRead
+from gradvitals_service.health.schemas import EventList, EvidenceRead, NamedEvent
 from gradvitals_service.projects.schemas import DetectionRead
 from gradvitals_service.runs.schemas import RunLive, RunRead
 from gradvitals_service.series.schemas import HeatmapRead, LayersRead, ScalarsRead, SeriesRead
@@ -81,7 +81,7 @@ class TestAnswers:
             assert content["schema"]["$ref"].endswith(f"/{model.__name__}")
 
     def test_of_the_live_stream_are_too(self, service: ServiceUnderTest, run: Speaker):
-        models = {"run": RunLive, "event": EventForPeople, "frames": LiveFrames}
+        models = {"run": RunLive, "event": NamedEvent, "frames": LiveFrames}
         with listening(service) as port:
             page = OpenPage(port, service.read, str(run.run_id))
             run.send(5, 200)

@@ -180,6 +180,15 @@ class TestFilters:
         assert len(overview(service)["events"]) == 2
         assert overview(service, project="nobody")["events"] == []
 
+    def test_events_are_named_after_their_runs_whether_those_are_on_the_page_or_not(
+        self, service: ServiceUnderTest, make_event
+    ):
+        for name in ("first", "second"):
+            make_event(service.declare_run(name=name))
+        page = overview(service, limit=1)
+        assert len(page["runs"]) == 1
+        assert {found["run_name"] for found in page["events"]} == {"first", "second"}
+
 
 class TestCost:
     def test_does_not_grow_with_the_number_of_runs(self, service: ServiceUnderTest):

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from gradvitals_service.dashboard import queries
 from gradvitals_service.dashboard.queries import Filter, Position
 from gradvitals_service.errors import MalformedError
-from gradvitals_service.health.queries import newest_events, open_events
-from gradvitals_service.health.schemas import EventRead
+from gradvitals_service.health.queries import newest_events_named, open_events
+from gradvitals_service.health.schemas import NamedEvent
 from gradvitals_service.projects.queries import find_project
 from gradvitals_service.runs.models import Run
 from gradvitals_service.runs.queries import recent_events
@@ -20,7 +20,7 @@ from gradvitals_service.runs.schemas import RunSummary
 from gradvitals_service.runs.standing import URGENCIES, Moment
 from gradvitals_service.runs.summary import summarise
 
-NEWEST_EVENTS = 50
+NEWEST_EVENTS = 20
 
 
 def read_overview(
@@ -31,14 +31,14 @@ def read_overview(
     rows = queries.list_runs(session, asked, moment, limit + 1, after)
     project_id = None if asked.project is None else find_project(session, asked.project)
     nobody = asked.project is not None and project_id is None
-    events = [] if nobody else newest_events(session, NEWEST_EVENTS, project_id=project_id)
+    events = [] if nobody else newest_events_named(session, NEWEST_EVENTS, project_id)
     return {
         "now": moment.now,
         "viewer": viewer,
         "totals": queries.count_by_health(session, asked),
         "runs": summarise_all(session, rows[:limit], moment),
         "next_cursor": encode_cursor(rows[limit - 1]) if len(rows) > limit else None,
-        "events": [EventRead.model_validate(event) for event in events],
+        "events": [NamedEvent.of(event, run_name=run_name) for event, run_name in events],
     }
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from gradvitals_service.health.schemas import EventForPeople, EventRead
+from gradvitals_service.health.schemas import NamedEvent
 from gradvitals_service.runs.schemas import RunLive, RunSummary
 from gradvitals_service.wirejson import WireNumber
 
@@ -28,7 +28,7 @@ class DashboardRead(BaseModel):
     totals: HealthTotals = Field(description="of the runs asked for, in whatever state and health")
     runs: list[RunSummary]
     next_cursor: str | None = Field(description="give it back as `cursor` for the next page")
-    events: list[EventRead] = Field(description="the newest 50")
+    events: list[NamedEvent] = Field(description="the newest 20")
 
 
 class Choice(BaseModel):
@@ -90,6 +90,6 @@ class LiveRead(BaseModel):
     """The data of server-sent events, by the event's name."""
 
     run: RunLive
-    event: EventForPeople
+    event: NamedEvent
     frames: LiveFrames
     resync: dict[str, None] = Field(description="empty: something was missed, read everything again")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, Field
 
-from gradvitals_service.health.schemas import EventForPeople
+from gradvitals_service.health.schemas import NamedEvent
 
 MOST_NOTE = 1000
 
@@ -21,10 +21,9 @@ class AcknowledgementChoice(msgspec.Struct, forbid_unknown_fields=True):
     note: Annotated[str, msgspec.Meta(max_length=MOST_NOTE, pattern=r"^[^\x00]*\Z")] = ""
 
 
-class InboxEvent(EventForPeople):
+class InboxEvent(NamedEvent):
     """An event with whose run it is."""
 
-    run_name: str
     project: str
     owner: str | None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Subquery, case, func, or_, select
+from sqlalchemy import Row, Subquery, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from gradvitals_service.errors import NotFoundError
@@ -40,23 +40,20 @@ class NamedRun(NamedTuple):
 URGENCY = case(URGENCIES, value=Event.severity, else_=CALM)
 
 
-def newest_events(
-    session: Session,
-    limit: int,
-    *,
-    run_id: UUID | None = None,
-    project_id: UUID | None = None,
-    status: str | None = None,
-) -> Sequence[Event]:
-    """The events that opened last, newest first: of one run, of one project, or of all."""
-    statement = select(Event).order_by(Event.opened_at.desc(), Event.event_id).limit(limit)
-    if run_id is not None:
-        statement = statement.where(Event.run_id == run_id)
-    if project_id is not None:
-        statement = statement.join(Run, Run.run_id == Event.run_id).where(Run.project_id == project_id)
+def newest_events(session: Session, run_id: UUID, limit: int, status: str | None = None) -> Sequence[Event]:
+    """The events of a run that opened last, newest first."""
+    statement = select(Event).where(Event.run_id == run_id).order_by(Event.opened_at.desc(), Event.event_id)
     if status is not None:
         statement = statement.where(Event.status == status)
-    return session.scalars(statement).all()
+    return session.scalars(statement.limit(limit)).all()
+
+
+def newest_events_named(session: Session, limit: int, project_id: UUID | None) -> Sequence[Row[Event, str]]:
+    """The events that opened last, newest first, with their runs' names: of one project, or of all."""
+    statement = select(Event, Run.name).join(Run, Run.run_id == Event.run_id)
+    if project_id is not None:
+        statement = statement.where(Run.project_id == project_id)
+    return session.execute(statement.order_by(Event.opened_at.desc(), Event.event_id).limit(limit)).all()
 
 
 def open_events(session: Session, run_ids: Collection[UUID], most_per_run: int = 20) -> dict[UUID, list[Event]]:

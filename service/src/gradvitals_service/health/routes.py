@@ -28,7 +28,7 @@ Status = Annotated[Literal["open", "resolved"] | None, Query(description="only e
 def read_run_events(session: SessionDep, run_id: UUID, limit: Limit = 200, status: Status = None) -> Response:
     """The newest events of one run."""
     get_run(session, run_id)
-    found = queries.newest_events(session, limit, run_id=run_id, status=status)
+    found = queries.newest_events(session, run_id, limit, status)
     return WireJSONResponse({"events": [EventForPeople.model_validate(event) for event in found]})
 
 

@@ -1,7 +1,7 @@
 """The JSON of events and their evidence, as docs/wire.md writes it."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -69,6 +69,17 @@ class EventForPeople(EventRead):
     """An event with what a person said to it, which is no business of a training job."""
 
     acknowledgement: AcknowledgementRead | None
+
+
+class NamedEvent(EventForPeople):
+    """An event among those of other runs."""
+
+    run_name: str
+
+    @classmethod
+    def of(cls, event: object, **whose: str | None) -> Self:
+        """The event as it is now, with whose it is."""
+        return cls(**EventForPeople.model_validate(event).model_dump(), **whose)
 
 
 class EventList(BaseModel):

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 from gradvitals_service.alerts.channels import Channels
 from gradvitals_service.health.holders import Holders
 from gradvitals_service.health.models import Event
-from gradvitals_service.health.schemas import EventForPeople
+from gradvitals_service.health.schemas import NamedEvent
 from gradvitals_service.health.watch import Watch
 from gradvitals_service.ingest.ledger import Ledger
 from gradvitals_service.ingest.queries import StreamKey
+from gradvitals_service.runs.queries import get_run
 
 MOST_STREAMS_REMEMBERED = 4096
 
@@ -79,7 +80,7 @@ class Transaction:
 
     def publish_event(self, event: Event) -> None:
         """Tell the hub of an event as it is now, if all goes well."""
-        told = EventForPeople.model_validate(event).model_dump()
+        told = NamedEvent.of(event, run_name=get_run(self.session, event.run_id).name).model_dump()
         self.publish({"type": "event", "run_id": str(event.run_id), "event": told})
 
     def keep(self) -> None:

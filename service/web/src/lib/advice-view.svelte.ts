@@ -3,7 +3,7 @@ import { ApiError, isAbort, type Api } from "./api";
 import type { AdviceAnswer } from "./model";
 import { throttle } from "./throttle";
 
-const READ_EVERY = 15_000;
+const READ_EVERY = 60_000; // it is counted from every frame of the run, so that it changes ever more slowly
 
 export class AdviceView {
   advice = $state.raw<AdviceAnswer | null>(null);

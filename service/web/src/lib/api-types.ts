@@ -809,9 +809,9 @@ export interface components {
         DashboardRead: {
             /**
              * Events
-             * @description the newest 50
+             * @description the newest 20
              */
-            events: components["schemas"]["EventRead"][];
+            events: components["schemas"]["NamedEvent"][];
             /**
              * Next Cursor
              * @description give it back as `cursor` for the next page
@@ -1662,7 +1662,7 @@ export interface components {
          * @description The data of server-sent events, by the event's name.
          */
         LiveRead: {
-            event: components["schemas"]["EventForPeople"];
+            event: components["schemas"]["NamedEvent"];
             frames: components["schemas"]["LiveFrames"];
             /**
              * Resync
@@ -1717,6 +1717,115 @@ export interface components {
             optimizer: string | null;
             /** Spooled */
             spooled: number;
+        };
+        /**
+         * NamedEvent
+         * @description An event among those of other runs.
+         */
+        NamedEvent: {
+            acknowledgement: components["schemas"]["AcknowledgementRead"] | null;
+            /**
+             * Action
+             * @description what to do about it, if the guess is right
+             */
+            action: string | null;
+            /**
+             * Attempt Id
+             * Format: uuid
+             */
+            attempt_id: string;
+            /**
+             * Batch Id
+             * @description what the client called the batch of the first bad step
+             */
+            batch_id: string | null;
+            /**
+             * Cause
+             * @description a guess
+             */
+            cause: string | null;
+            /** Detector Version */
+            detector_version: number;
+            /** End Step */
+            end_step: number | null;
+            /**
+             * Event Id
+             * Format: uuid
+             */
+            event_id: string;
+            /**
+             * First Layer
+             * @description the layer that left its usual first, or was not finite first
+             */
+            first_layer: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "explosion" | "vanishing" | "non_finite" | "clip_saturation" | "instability" | "two_processes";
+            /** Last Healthy Step */
+            last_healthy_step: number | null;
+            /** Layers */
+            layers: string[];
+            /** Message */
+            message: string;
+            /** Monitor */
+            monitor: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /** Peak */
+            peak: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /** Peak Step */
+            peak_step: number | null;
+            /** Rank */
+            rank: number;
+            /** Resolved At */
+            resolved_at: string | null;
+            /** @description the newest checkpoint that was clean when it opened, and holds no suspect step */
+            resume_from: components["schemas"]["CheckpointPlace"] | null;
+            /** Revision */
+            revision: number;
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /** Run Name */
+            run_name: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Shares
+             * @description of each of `layers`: its module's share of the squared norm, at the peak where there is one
+             */
+            shares: number[] | null;
+            /** Start Step */
+            start_step: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "open" | "resolved";
+            /** Times Usual */
+            times_usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Usual */
+            usual: number | ("NaN" | "Infinity" | "-Infinity") | null;
+            /**
+             * Weights Finite
+             * @description null: not measured since a gradient may have spoiled them
+             */
+            weights_finite: boolean | null;
         };
         /**
          * NewestRead

@@ -1,5 +1,6 @@
 /** The API that the page uses: one function a question. Every failure is an ApiError that says whether trying again can help. */
 import { filterQuery, type Choice } from "./choice";
+import { fetchEarly } from "./early";
 import { decodeHeatmap, type HeatColumns } from "./heatmap/columns";
 import { inboxQuery, type InboxFilter } from "./inbox";
 import type {
@@ -41,7 +42,7 @@ const HEATMAP = "application/vnd.gradvitals.heatmap";
 export class Api {
   readonly #fetch: Fetch;
 
-  constructor(fetcher: Fetch = (input, init) => fetch(input, init)) {
+  constructor(fetcher: Fetch = fetchEarly) {
     this.#fetch = fetcher;
   }
 

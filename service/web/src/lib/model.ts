@@ -13,6 +13,7 @@ export type Event = Schemas["EventRead"];
 export type EventForPeople = Schemas["EventForPeople"];
 export type EventList = Schemas["EventList"];
 /** An event with whose run it is, as the inbox has it. */
+export type NamedEvent = Schemas["NamedEvent"];
 export type InboxEvent = Schemas["InboxEvent"];
 export type InboxAnswer = Schemas["InboxRead"];
 export type Evidence = Schemas["EvidenceRead"];
@@ -39,6 +40,6 @@ export type LiveFrames = Schemas["LiveFrames"];
 
 export type LiveMessage =
   | { kind: "run"; run: RunLive }
-  | { kind: "event"; event: EventForPeople }
+  | { kind: "event"; event: NamedEvent }
   | { kind: "frames"; frames: LiveFrames }
   | { kind: "resync" };

@@ -4,7 +4,7 @@ import { EVERYTHING, sameFilter, type Choice } from "./choice";
 import { clock } from "./clock.svelte";
 import { freshness } from "./freshness.svelte";
 import { Meanwhile } from "./meanwhile";
-import type { Event, Health, LiveMessage, RunSummary } from "./model";
+import type { Health, LiveMessage, NamedEvent, RunSummary } from "./model";
 import { applyEvent, applyRun, inPlace, isNews, refresh } from "./overview";
 import { router } from "./router.svelte";
 import { throttle } from "./throttle";
@@ -12,13 +12,13 @@ import { throttle } from "./throttle";
 /** Live messages keep rows and totals; what they cannot tell (the exact sparkline, runs beyond the page) may wait. */
 const REFRESH_EVERY = 60_000;
 /** Runs a page: two screens of them, so that the first is drawn soon. */
-const RUNS_A_PAGE = 30;
+const RUNS_A_PAGE = 20;
 /** Rows keep their places for so long after somebody pointed at them. */
 const STILL_MILLISECONDS = 3_000;
 
 export class OverviewView {
   runs = $state.raw<RunSummary[]>([]);
-  events = $state.raw<Event[]>([]);
+  events = $state.raw<NamedEvent[]>([]);
   totals = $state.raw<Record<Health, number>>({ healthy: 0, warning: 0, critical: 0, not_measurable: 0, unknown: 0 });
   viewer = $state<string | null>(null);
   loaded = $state(false);

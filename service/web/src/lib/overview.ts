@@ -44,7 +44,7 @@ export function isNews(events: readonly Event[], update: Event): boolean {
 }
 
 /** Newest events first, each once, in its newest revision. */
-export function applyEvent<E extends Event>(events: readonly E[], update: E, limit = 50): E[] {
+export function applyEvent<E extends Event>(events: readonly E[], update: E, limit = 20): E[] {
   if (!isNews(events, update)) return [...events];
   const known = events.find((event) => event.event_id === update.event_id);
   if (known !== undefined) return events.map((event) => (event === known ? update : event));

@@ -14,8 +14,9 @@ import { throttle } from "./throttle";
 import { ZoomableSeries } from "./zoomable-series.svelte";
 
 const METRICS = ["global_norm", "loss", "clip_coefficient", "clip_rate", "max_norm", "lr"];
-const LAYERS_EVERY = 3_000;
-const DETAIL_EVERY = 10_000;
+const LAYERS_EVERY = 5_000;
+/** What live messages do not tell: checkpoints, attempts, delivery. */
+const DETAIL_EVERY = 30_000;
 
 export class RunView {
   readonly id: string;
@@ -32,21 +33,22 @@ export class RunView {
   #frame: number | null = null;
   readonly #api: Api;
   readonly #monitor: string | null;
-  readonly #wantsLayers: boolean;
+  readonly #wantsScalars: boolean;
   readonly #points: number;
   #metrics: readonly string[];
   readonly #closing = new AbortController();
   readonly #main = new ZoomableSeries((query, signal) => this.#api.series(this.id, { ...query, metrics: this.#metrics, monitor: this.#monitor }, signal));
   readonly #meanwhile = new Meanwhile((message) => this.#apply(message));
-  readonly #readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
+  /** Read the layers of the newest step, but not too often. */
+  readonly readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
 
-  constructor(api: Api, id: string, options: { monitor?: string | null; layers?: boolean; metrics?: readonly string[]; points?: number } = {}) {
+  constructor(api: Api, id: string, options: { monitor?: string | null; scalars?: boolean; metrics?: readonly string[]; points?: number } = {}) {
     this.#api = api;
     this.id = id;
     this.#monitor = options.monitor ?? null;
-    this.#wantsLayers = options.layers ?? true;
+    this.#wantsScalars = options.scalars ?? true;
     this.#metrics = options.metrics ?? METRICS;
     this.#points = options.points ?? 1000;
     this.scalars = new ScalarView(api, id, this.#monitor, this.#signal, (action) => this.#try(action));
@@ -82,7 +84,7 @@ export class RunView {
       this.error = new ApiError("not_found", this.id);
       return;
     }
-    if (this.#wantsLayers) void this.#try(() => this.scalars.read());
+    if (this.#wantsScalars) void this.#try(() => this.scalars.read());
     const read = async (): Promise<void> => {
       const signal = this.#signal;
       const [run, events] = await Promise.all([
@@ -97,7 +99,6 @@ export class RunView {
       this.#readDetail.done();
     };
     await this.#try(() => this.#meanwhile.during(read), true);
-    if (this.#wantsLayers && this.error === null) this.#readLayers();
   }
 
   /** Read a range at full resolution; null shows the whole run again, without asking. */
@@ -137,10 +138,7 @@ export class RunView {
     const { monitor, rank } = message.frames;
     if (rank !== 0 || monitor !== (this.#monitor ?? this.run?.monitors[0] ?? "main")) return;
     if (!this.#main.append(message.frames)) return this.#readAgain();
-    if (this.#wantsLayers) {
-      this.#readLayers();
-      this.scalars.touch();
-    }
+    if (this.#wantsScalars) this.scalars.touch();
     this.#redraw();
   }
 
@@ -148,7 +146,7 @@ export class RunView {
     this.#closing.abort();
     this.#main.close();
     this.scalars.close();
-    for (const request of [this.#readLayers, this.#readDetail, this.#readAgain]) request.cancel();
+    for (const request of [this.readLayers, this.#readDetail, this.#readAgain]) request.cancel();
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
   }
 

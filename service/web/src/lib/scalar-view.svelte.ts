@@ -5,16 +5,19 @@
 import type { Api } from "./api";
 import type { Range } from "./chart/zoom";
 import type { SeriesBuffer } from "./series";
-import { throttle } from "./throttle";
+import { throttle, type Throttled } from "./throttle";
 import { ZoomableSeries } from "./zoomable-series.svelte";
 
 export const FIRST_SHOWN = 4;
 export const MOST_SHOWN = 24;
 const POINTS = 1000;
 const READ_EVERY = 5_000;
+const LOOK_FOR_NEW_EVERY = 30_000;
 
 export class ScalarView {
   names = $state.raw<string[]>([]);
+  /** Whether somebody sees them. */
+  seen = false;
   /** How many there are; the service names only so many. */
   count = $state(0);
   shown = $state.raw<string[]>([]);
@@ -25,12 +28,15 @@ export class ScalarView {
   readonly #id: string;
   readonly #monitor: string | null;
   readonly #closing: AbortSignal;
-  readonly #again: ReturnType<typeof throttle>;
+  readonly #again: Throttled;
+  readonly #sometimes: Throttled;
 
   /** ``attempt`` runs what may fail, and tells of it where the rest of the view does. */
   constructor(api: Api, id: string, monitor: string | null, closing: AbortSignal, attempt: (action: () => Promise<unknown>) => Promise<void>) {
     [this.#api, this.#id, this.#monitor, this.#closing] = [api, id, monitor, closing];
     this.#again = throttle(() => void attempt(() => this.read()), READ_EVERY);
+    this.#sometimes = throttle(() => void attempt(() => this.read()), LOOK_FOR_NEW_EVERY);
+    this.#sometimes.done(); // the view reads them first
   }
 
   get series(): SeriesBuffer | null {
@@ -62,11 +68,14 @@ export class ScalarView {
 
   /** The run has gone on. */
   touch(): void {
-    if (!document.hidden) this.#again();
+    if (document.hidden) return;
+    if (this.seen && this.shown.length > 0) this.#again();
+    else this.#sometimes();
   }
 
   close(): void {
     this.#again.cancel();
+    this.#sometimes.cancel();
     this.#series.close();
   }
 

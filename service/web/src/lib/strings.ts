@@ -59,6 +59,7 @@ export const strings = {
     showAll: "Show all runs",
     events: "Newest events",
     noEvents: "Nothing has happened. Good.",
+    allEvents: "All events",
     eventNone: "none",
     spark: (name: string, norm: string): string => `Gradient norm of ${name} over its steps, on a logarithmic scale; now ${norm}`,
   },

@@ -1,5 +1,5 @@
 /** What lies along a chart: steps, steps around an event, time since a start, or the time of day. Pure. */
-import { formatCount } from "../format";
+import { formatCount, formatMoment } from "../format";
 import { strings } from "../strings";
 
 export interface Along {
@@ -45,7 +45,7 @@ export const SINCE_START: Along = {
 export const TIME_OF_DAY: Along = {
   increments: TIMES,
   ticks: (values) => clockTicks(values),
-  where: (value) => new Date(value * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }),
+  where: (value) => formatMoment(value * 1000),
   snap: milliseconds,
 };
 

@@ -33,7 +33,7 @@ export class CompareView {
     const added = ids.filter((id) => !known.has(id));
     const gone = this.runs.filter((view) => !ids.includes(view.id));
     const stayed = this.runs.filter((view) => ids.includes(view.id));
-    this.runs = ids.map((id) => known.get(id) ?? new RunView(this.#api, id, { layers: false, metrics: wanted, points }));
+    this.runs = ids.map((id) => known.get(id) ?? new RunView(this.#api, id, { scalars: false, metrics: wanted, points }));
     gone.forEach((view) => view.close());
     if (wanted.join() !== this.#metrics.join()) stayed.forEach((view) => void view.want(wanted));
     this.#metrics = wanted;
