@@ -1,6 +1,7 @@
 """A real ``gradvitals-service serve`` in a process of its own, for tests that need to kill, restart or look at one."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -22,17 +23,65 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class ServiceProcess:
-    """One service on a free port, with folders of its own; the same database again after a restart."""
+class _Forked:
+    """A process that runs the command with its modules already imported, as far as a test of a ``Popen`` needs it."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path, folder: Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["gradvitals_service.cli"])
+        self._process = context.Process(target=_run, args=(command, environment, log, folder), daemon=True)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("the service", timeout or 0)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self._process.exitcode is None:
+            os.kill(self.pid, number)
+
+
+def _run(command: list[str], environment: dict[str, str], log: Path, folder: Path) -> None:
+    """What the new process does."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    with log.open("ab") as file, open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = command
+    from gradvitals_service.cli import main
+
+    main()
+
+
+class ServiceProcess:
+    """One service on a free port, with folders of its own; the same database again after a restart.
+
+    ``forked`` starts it from a process that has imported it already: all but the start is the same, and that takes a
+    tenth of the time.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, forked: bool = False) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.arguments = arguments
         self.log = folder / "service.log"
         self.python = Path(sys.executable)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.forked = forked
+        self.process: subprocess.Popen[bytes] | _Forked | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -57,11 +106,15 @@ class ServiceProcess:
 
     def start(self) -> "ServiceProcess":
         """Start it and wait until it is ready."""
-        command = [str(self.python), "-m", "gradvitals_service.cli", "serve", "--port", str(self.port), *self.arguments]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
-            )
+        command = ["gradvitals-service", "serve", "--port", str(self.port), *self.arguments]
+        if self.forked:
+            self.process = _Forked(command, self.environment, self.log, self.folder)
+        else:
+            started = [str(self.python), "-m", "gradvitals_service.cli", *command[1:]]
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    started, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
+                )
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

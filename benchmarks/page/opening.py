@@ -68,7 +68,7 @@ def measure_run(browser: Browser, steps: int, layers: int) -> list[Row]:
             seen_at(page, CHART)
             settle(page)
             for turn in range(ZOOMS):
-                zooms.append(_zoom(page))
+                zooms.append(_zoom(page, 0.1 + 0.05 * turn))
                 if turn % 5 == 4:
                     page.locator(CHART).locator("xpath=ancestor::*[@role='img']").locator(".u-over").dblclick()
                     page.wait_for_function("!location.search.includes('from=')")
@@ -76,8 +76,8 @@ def measure_run(browser: Browser, steps: int, layers: int) -> list[Row]:
     return [row(f"{title}: first chart drawn", "ms", drawn, 1000), row(f"{title}: zoom", "ms", zooms, 300, "worst")]
 
 
-def _zoom(page: Page) -> float:
-    """Drag over a fifth of the chart; from letting go to the range drawn at its full resolution."""
+def _zoom(page: Page, start: float) -> float:
+    """Drag over a fifth of the chart, each time another; from letting go to the range drawn at its full resolution."""
     box = page.locator('[role="img"][aria-label^="Gradient norm"] .u-over').bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
@@ -85,9 +85,9 @@ def _zoom(page: Page) -> float:
         "() => { notes.answers = [];"
         " addEventListener('mouseup', () => (notes.letGo = performance.now()), { once: true }) }"
     )
-    page.mouse.move(box["x"] + box["width"] * 0.3, middle)
+    page.mouse.move(box["x"] + box["width"] * start, middle)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.5, middle, steps=4)
+    page.mouse.move(box["x"] + box["width"] * (start + 0.2), middle, steps=4)
     page.mouse.up()
     zoomed = "notes.answers.find(([url]) => url.includes('/series') && url.includes('from_step='))"
     page.wait_for_function(zoomed)

@@ -10,7 +10,7 @@ from service_process import ServiceProcess
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[ServiceProcess]:
     """A running service on SQLite; ended after the test whatever happened."""
-    process = ServiceProcess(tmp_path).start()
+    process = ServiceProcess(tmp_path, forked=True).start()
     yield process
     if process.process is not None and process.process.poll() is None:
         process.stop()

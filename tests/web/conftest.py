@@ -51,7 +51,7 @@ def browser(built_page: Path, playwright: Playwright) -> Iterator[Browser]:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[ServiceProcess]:
     """An empty service of this test alone."""
-    service = ServiceProcess(tmp_path).start()
+    service = ServiceProcess(tmp_path, forked=True).start()
     yield service
     service.stop()
 

@@ -13,6 +13,7 @@ from web.training import Training
 pytestmark = pytest.mark.chromium
 
 PHONE = (390, 844)
+YOUNG_MILLISECONDS = 3_000  # a service so young cannot tell what happened before a page opened, which reads again
 SOON = 10_000  # milliseconds in which what happened must be on the screen
 
 
@@ -112,17 +113,31 @@ def test_a_row_tells_how_fast_its_run_steps_and_since_when_it_hangs(
 def test_further_pages_come_as_one_scrolls_and_stay_when_the_list_is_read_again(
     open_page: OpenPage, service: ServiceProcess
 ) -> None:
-    trainings = [Training(service, f"run {number}") for number in range(35)]
+    trainings = [Training(service, f"run {number}") for number in range(25)]
     page = open_page()
     links = page.locator("[data-runs] a")
-    expect(links).to_have_count(30)
+    expect(links).to_have_count(20)
     page.mouse.wheel(0, 20_000)
-    expect(links).to_have_count(35)
+    expect(links).to_have_count(25)
     trainings[0].train(300)
     trainings[0].break_down(1)
     expect(page.get_by_role("heading", name="1 run needs you")).to_be_visible(timeout=SOON)
     expect(links.first).to_have_text("run 0", timeout=SOON)
-    expect(links).to_have_count(35)
+    expect(links).to_have_count(25)
+
+
+def test_the_runs_are_asked_for_once_early_or_not(open_page: OpenPage, service: ServiceProcess) -> None:
+    Training(service, "gru").train(5)
+    page = open_page("/nowhere")
+    page.wait_for_timeout(YOUNG_MILLISECONDS)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/v1/dashboard?" in request.url else None)
+    for path, questions in (("/", 1), ("/?project=gru-adding", 1)):
+        with page.expect_response("**/facets*"):  # asked for after the runs
+            page.goto(service.url + path)
+        expect(page.get_by_role("link", name="gru")).to_be_visible()
+        assert len(asked) == questions, asked
+        asked.clear()
 
 
 def with_hung_run(answer: dict[str, Any]) -> dict[str, Any]:

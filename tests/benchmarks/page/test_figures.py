@@ -4,7 +4,7 @@ import importlib
 import sys
 
 import pytest
-from benchmarks.page.asking import Recording, record
+from benchmarks.page.asking import Recording, absolute, record, relative
 from benchmarks.page.figures import percentile, row
 
 
@@ -40,6 +40,12 @@ class TestRecording:
 
     def test_of_a_page_that_asks_nothing_is_over_at_once(self) -> None:
         assert list(Recording(10.0, ("/a",), ()).repeated(0.0, 60.0)) == []
+
+    def test_a_page_that_reads_only_what_is_new_goes_on_doing_so(self) -> None:
+        asked = relative("/layers/heatmap?points=8&from_step=1336", 1376)
+        assert absolute(asked, 2000) == "/layers/heatmap?points=8&from_step=1960"
+        assert absolute(asked, 10) == "/layers/heatmap?points=8&from_step=0"
+        assert absolute(relative("/series?points=1000", 5), 9) == "/series?points=1000"
 
 
 def test_it_explains_itself_and_refuses_a_figure_that_there_is_not(

@@ -1,4 +1,4 @@
-/** What `public/early.js` asked for while this script was on its way: that is where the first view's figures come from. */
+/** What `public/early.js` asked for while this script was on its way: the first view takes the answer over. */
 
 export interface Early {
   path: string;
@@ -7,20 +7,24 @@ export interface Early {
   answer: Promise<Response>;
 }
 
-/** The live stream begins 2 s before its view: an older answer could lack what neither of them tells. */
-const FRESH_MILLISECONDS = 1_500;
+const here = globalThis as { early?: Early };
 
-/** The answer to this question, once, if it was asked early and not too early. */
-export function takeEarly(place: { early?: Early }, path: string, now = Date.now()): Promise<Response> | null {
+/** When what is about to be read was asked for: what happens from then on must be told. */
+export function askedAt(place: { early?: Early } = here): number {
+  return place.early?.askedAt ?? Date.now();
+}
+
+/** The answer to this question, once, if it was asked early. */
+export function takeEarly(place: { early?: Early }, path: string): Promise<Response> | null {
   const { early } = place;
-  if (early === undefined || early.path !== path) return null;
+  if (early?.path !== path) return null;
   delete place.early;
-  return now - early.askedAt < FRESH_MILLISECONDS ? early.answer : null;
+  return early.answer;
 }
 
 /** As `fetch`, but what was asked early is not asked again. */
 export async function fetchEarly(path: string, init?: RequestInit): Promise<Response> {
-  const answer = await (takeEarly(globalThis as { early?: Early }, path) ?? fetch(path, init));
+  const answer = await (takeEarly(here, path) ?? fetch(path, init));
   init?.signal?.throwIfAborted();
   return answer;
 }

@@ -1,4 +1,5 @@
 /** The page's live connection: a view says which runs it watches and hears what happens. */
+import { askedAt } from "./early";
 import { reachAlone, reachShared, type Say } from "./live-line";
 import type { LiveMessage } from "./model";
 import { router } from "./router.svelte";
@@ -33,7 +34,7 @@ class Live {
   watch(runs: readonly string[], listener: Listener): () => void {
     const key = (this.#watch?.key ?? 0) + 1;
     this.#listener = listener;
-    this.#watch = { key, runs: runs.filter(isRunId), others: runs.length === 0, since: Date.now() };
+    this.#watch = { key, runs: runs.filter(isRunId), others: runs.length === 0, since: askedAt() };
     this.#send();
     return () => {
       if (this.#listener !== listener) return;

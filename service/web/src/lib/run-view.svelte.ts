@@ -15,8 +15,9 @@ import { ZoomableSeries } from "./zoomable-series.svelte";
 
 const METRICS = ["global_norm", "loss", "clip_coefficient", "clip_rate", "max_norm", "lr"];
 const LAYERS_EVERY = 5_000;
-/** What live messages do not tell: checkpoints, attempts, delivery. */
+/** What live messages do not tell (checkpoints, attempts, delivery) is read again, sooner where somebody may wait for it. */
 const DETAIL_EVERY = 30_000;
+const DETAIL_OF_SICK_EVERY = 10_000;
 
 export class RunView {
   readonly id: string;
@@ -42,6 +43,7 @@ export class RunView {
   /** Read the layers of the newest step, but not too often. */
   readonly readLayers = throttle(() => void this.#try(async () => (this.layers = await this.#api.layers(this.id, this.#monitor, this.#signal))), LAYERS_EVERY);
   readonly #readDetail = throttle(() => void this.#readRun(), DETAIL_EVERY);
+  readonly #readDetailOfSick = throttle(() => void this.#readRun(), DETAIL_OF_SICK_EVERY);
   readonly #readAgain = throttle(() => void this.load(), 1_000);
 
   constructor(api: Api, id: string, options: { monitor?: string | null; scalars?: boolean; metrics?: readonly string[]; points?: number } = {}) {
@@ -132,6 +134,7 @@ export class RunView {
       const ended = message.run.state !== this.run.state;
       this.run = { ...this.run, ...message.run };
       if (ended) this.#readAgain(); // all there is to know, and the last frames if they came too early to be heard
+      else if (this.events.some((event) => event.status === "open")) this.#readDetailOfSick();
       else this.#readDetail();
     }
     if (message.kind !== "frames" || message.frames.run_id !== this.id || this.whole === null) return;
@@ -146,7 +149,7 @@ export class RunView {
     this.#closing.abort();
     this.#main.close();
     this.scalars.close();
-    for (const request of [this.readLayers, this.#readDetail, this.#readAgain]) request.cancel();
+    for (const request of [this.readLayers, this.#readDetail, this.#readDetailOfSick, this.#readAgain]) request.cancel();
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
   }
 
