@@ -1,9 +1,10 @@
 """What a hundred open pages cost the service while several runs train.
 
 A third of them show the overview, a third a run's charts, a third a run scrolled to its layers. What a page asks was
-recorded from real ones in Chromium, over a minute of the same training; a hundred tabs of Chromium would measure Chromium, so that asynchronous readers repeat it, each with
-a phase of its own: one stream of server-sent events and the page's own readings. The cost is the service's CPU time
-beside that of the same training with nobody looking, before and after.
+recorded from real ones in Chromium, over a minute of the same training; a hundred tabs of Chromium would measure
+Chromium, so that asynchronous readers repeat it, each with a phase of its own: one stream of server-sent events and the
+page's own readings. The cost is the service's CPU time beside that of the same training with nobody looking, before and
+after.
 """
 
 import asyncio

@@ -26,12 +26,12 @@ def send_many(service: Service, runs: int) -> None:
         project, name = f"project-{number % 20}", f"run {number:,}"
         exploded = number % EXPLODED_EVERY == 7
         frames = [_frame(step, 1e5 if exploded and step > STEPS_OF_MANY - 5 else 1.0) for step in range(STEPS_OF_MANY)]
-        body = {"project": project, "name": name, "frames": frames}
+        body: dict[str, object] = {"project": project, "name": name, "frames": frames}
         run_id = uuid4()
         ask("POST", f"/api/v1/runs/{run_id}/frames", body)
         if number < runs - STILL_RUNNING:
-            ended = {"rank": 0, "world_size": 1, "launch": str(run_id), "host": "benchmark", "pid": 1,
-                     "started_at": time.time(), "state": "finished", "events_seen": 0}  # fmt: skip
+            whose = {"rank": 0, "world_size": 1, "launch": str(run_id), "host": "benchmark", "pid": 1}
+            ended = whose | {"started_at": time.time(), "state": "finished", "events_seen": 0}
             ask("PUT", f"/api/v1/runs/{run_id}/attempts/{uuid5(run_id, 'frames')}", ended)
 
     def ask(method: str, path: str, body: dict[str, object]) -> None:

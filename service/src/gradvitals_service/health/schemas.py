@@ -79,7 +79,7 @@ class NamedEvent(EventForPeople):
     @classmethod
     def of(cls, event: object, **whose: str | None) -> Self:
         """The event as it is now, with whose it is."""
-        return cls(**EventForPeople.model_validate(event).model_dump(), **whose)
+        return cls.model_validate(EventForPeople.model_validate(event).model_dump() | whose)
 
 
 class EventList(BaseModel):
