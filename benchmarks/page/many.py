@@ -36,6 +36,12 @@ RECORDED_SECONDS = 60.0
 MEASURED_SECONDS = 45.0
 ALONE_SECONDS = 15.0
 
+# Again and again, since what waits is replaced by something of another height.
+_SCROLL_TO_LAYERS = """() => {
+  document.querySelector("#layers")?.scrollIntoView();
+  return document.querySelector("section[aria-labelledby=layers] tbody tr") !== null;
+}"""
+
 
 def measure_pages(browser: Browser, pages: int = PAGES) -> list[Row]:
     """CPU time a second with so many pages open, beside none."""
@@ -87,9 +93,9 @@ def _listen_in(browser: Browser, service: Service, stream: Stream) -> list[Recor
     with ExitStack() as stack:
         pages = [stack.enter_context(opened(browser, service, path)) for path in ("/", *[f"/runs/{stream.run_id}"] * 2)]
         notes = [_note(page, stream) for page in pages]
-        pages[-1].wait_for_selector("#layers")
-        pages[-1].evaluate("document.querySelector('#layers').scrollIntoView()")
+        pages[-1].wait_for_function(_SCROLL_TO_LAYERS)
         pages[0].wait_for_timeout((OPENING_SECONDS + RECORDED_SECONDS) * 1e3)
+    assert any("/layers?" in path for at, path in notes[-1] if at > OPENING_SECONDS), "nobody looked at the layers"
     return [record(asked, OPENING_SECONDS, RECORDED_SECONDS) for asked in notes]
 
 
@@ -124,7 +130,7 @@ async def _open_pages(
     readers = []
     for number in range(pages):
         recording, stream = recordings[number % len(recordings)], streams[number % len(streams)]
-        follows = "others=figures" if number % len(recordings) == 0 else f"runs={stream.run_id}&others=none"
+        follows = "others=figures" if number % len(recordings) == 0 else f"runs={stream.run_id}&others=events"
         phase = choose.random() * recording.seconds
         readers.append(_Reader(service, follows, recording, phase, stream))
     streaming = [asyncio.create_task(reader.follow()) for reader in readers]

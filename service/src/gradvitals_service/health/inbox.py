@@ -13,6 +13,7 @@ from gradvitals_service.health import inbox_queries
 from gradvitals_service.health.inbox_queries import STATUSES, InboxFilter, InboxPosition
 from gradvitals_service.health.inbox_schemas import EventTotals, InboxEvent, InboxTotals
 from gradvitals_service.health.models import Event
+from gradvitals_service.health.schemas import EventForPeople
 
 
 def read_inbox(session: Session, asked: InboxFilter, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -29,7 +30,8 @@ def read_inbox(session: Session, asked: InboxFilter, limit: int, cursor: str | N
 
 def _with_its_run(row: Row[Event, str, str, str | None]) -> InboxEvent:
     event, run_name, project, owner = row
-    return InboxEvent.of(event, run_name=run_name, project=project, owner=owner)
+    whose = {"run_name": run_name, "project": project, "owner": owner}
+    return InboxEvent.model_validate(EventForPeople.model_validate(event).model_dump() | whose)
 
 
 def _totals(counts: Iterable[Row[str, str, bool, int]]) -> InboxTotals:

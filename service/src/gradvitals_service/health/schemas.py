@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from gradvitals_service.health.detectors import Kind, Sensitivity
+from gradvitals_service.health.models import Event
 from gradvitals_service.wirejson import WireNumber
 
 
@@ -77,9 +78,9 @@ class NamedEvent(EventForPeople):
     run_name: str
 
     @classmethod
-    def of(cls, event: object, **whose: str | None) -> Self:
-        """The event as it is now, with whose it is."""
-        return cls.model_validate(EventForPeople.model_validate(event).model_dump() | whose)
+    def of(cls, event: Event, run_name: str) -> Self:
+        """The event as it is now, with its run's name."""
+        return cls.model_validate(EventForPeople.model_validate(event).model_dump() | {"run_name": run_name})
 
 
 class EventList(BaseModel):

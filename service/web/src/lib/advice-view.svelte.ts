@@ -1,5 +1,6 @@
 /** The advice on a run's clip threshold: read when it is looked at, and again now and then while the run goes on. */
-import { ApiError, isAbort, type Api } from "./api";
+import type { Api, ApiError } from "./api";
+import { attempt } from "./attempt";
 import type { AdviceAnswer } from "./model";
 import { throttle } from "./throttle";
 
@@ -23,14 +24,13 @@ export class AdviceView {
   }
 
   async retry(): Promise<void> {
-    try {
+    const read = async (): Promise<void> => {
       this.advice = await this.#api.advice(this.#id, this.#monitor, this.#closing.signal);
       this.error = null;
-    } catch (error) {
-      if (isAbort(error)) return;
-      if (!(error instanceof ApiError)) throw error;
+    };
+    await attempt(read, (error) => {
       if (this.advice === null) this.error = error;
-    }
+    });
   }
 
   close(): void {

@@ -137,7 +137,9 @@ export class Api {
   async #get<Answer>(path: string, query: Record<string, string | null>, signal?: AbortSignal): Promise<Answer> {
     const response = await this.#ask(path, query, "application/json", signal);
     try {
-      return (await response.json()) as Answer;
+      const answer = (await response.json()) as Answer;
+      signal?.throwIfAborted(); // one that was asked early does not hear of it
+      return answer;
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new ApiError("broken", "the service's answer is not JSON");

@@ -1,7 +1,7 @@
 /** The evidence of one event: read once it is opened, and again while frames after the alarm are still to come. */
-import { ApiError, isAbort, type Api } from "./api";
+import type { Api } from "./api";
+import { attempt } from "./attempt";
 import type { Event, Evidence } from "./model";
-import { router } from "./router.svelte";
 
 const AGAIN_AFTER = 10_000;
 
@@ -22,16 +22,14 @@ export class EvidenceView {
 
   async load(): Promise<void> {
     this.error = null;
-    try {
+    const read = async (): Promise<void> => {
       this.evidence = await this.#api.evidence(this.#event, this.#closing.signal);
       if (!this.evidence.complete) this.#timer = setTimeout(() => void this.load(), AGAIN_AFTER);
-    } catch (error) {
-      if (isAbort(error)) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") router.go("/login", "replace");
-      else if (error.kind === "not_found") this.none = true;
+    };
+    await attempt(read, (error) => {
+      if (error.kind === "not_found") this.none = true;
       else if (this.evidence === null) this.error = error.message;
-    }
+    });
   }
 
   close(): void {

@@ -6,7 +6,13 @@ class Freshness {
   /** Reads again, where the last reading has failed; null while all is well. */
   retry = $state.raw<(() => void) | null>(null);
 
-  /** A reading has succeeded, or a new view begins. */
+  /** Another view is shown: what the last one could not read is no business of it. */
+  begin(): void {
+    this.readAt = null;
+    this.retry = null;
+  }
+
+  /** A reading has succeeded. */
   read(): void {
     this.readAt = Date.now();
     this.retry = null;

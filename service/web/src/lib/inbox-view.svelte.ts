@@ -1,11 +1,11 @@
 /** The inbox's events: read page by page, kept up by live messages, and answered by the person who reads them. */
-import { ApiError, isAbort, type Api } from "./api";
+import type { Api, ApiError } from "./api";
+import { attempt } from "./attempt";
 import { clock } from "./clock.svelte";
 import { freshness } from "./freshness.svelte";
 import { EVERYTHING, insert, unknownOf, update, type InboxFilter } from "./inbox";
 import { Meanwhile } from "./meanwhile";
 import type { EventForPeople, InboxAnswer, InboxEvent, LiveMessage } from "./model";
-import { router } from "./router.svelte";
 import { throttle } from "./throttle";
 
 const REFRESH_EVERY = 300;
@@ -97,13 +97,10 @@ export class InboxView {
   /** One after the other, so that a service under load is not made to wait for a hundred at once. */
   async #say(words: readonly (() => Promise<EventForPeople>)[]): Promise<void> {
     this.problem = null;
-    try {
+    const keep = async (): Promise<void> => {
       for (const word of words) this.events = update(this.events, [await word()]);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") router.go("/login", "replace");
-      else this.problem = error.message;
-    }
+    };
+    await attempt(keep, (error) => (this.problem = error.message));
     this.#soon();
   }
 
@@ -126,15 +123,10 @@ export class InboxView {
   }
 
   async #try(action: () => Promise<void>): Promise<void> {
-    try {
-      await action();
-      freshness.read();
-    } catch (error) {
-      if (isAbort(error)) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") router.go("/login", "replace");
-      else if (!this.loaded) this.error = error;
+    const done = await attempt(action, (error) => {
+      if (!this.loaded) this.error = error;
       else freshness.fail(() => void this.load());
-    }
+    });
+    if (done) freshness.read();
   }
 }

@@ -2,10 +2,10 @@
  *
  * While a run trains, only what came since the last column began is read again, and at most every few seconds.
  */
-import { ApiError, isAbort, type Api } from "./api";
+import type { Api, ApiError } from "./api";
+import { attempt } from "./attempt";
 import { withTail, type HeatColumns } from "./heatmap/columns";
 import type { SeriesAnswer } from "./model";
-import { router } from "./router.svelte";
 import { isRunId } from "./routes";
 
 const POINTS = 360;
@@ -98,13 +98,8 @@ export class LayersView {
   }
 
   async #try(action: () => Promise<void>): Promise<void> {
-    try {
-      await action();
-    } catch (error) {
-      if (isAbort(error)) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") router.go("/login", "replace");
-      else if (this.whole === null) this.error = error;
-    }
+    await attempt(action, (error) => {
+      if (this.whole === null) this.error = error;
+    });
   }
 }

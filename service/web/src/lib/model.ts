@@ -12,8 +12,9 @@ export type Event = Schemas["EventRead"];
 /** An event with what a person said to it. */
 export type EventForPeople = Schemas["EventForPeople"];
 export type EventList = Schemas["EventList"];
-/** An event with whose run it is, as the inbox has it. */
+/** An event with its run's name, as the overview and the live stream tell it. */
 export type NamedEvent = Schemas["NamedEvent"];
+/** An event with whose run it is, as the inbox has it. */
 export type InboxEvent = Schemas["InboxEvent"];
 export type InboxAnswer = Schemas["InboxRead"];
 export type Evidence = Schemas["EvidenceRead"];

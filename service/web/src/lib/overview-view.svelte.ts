@@ -1,18 +1,18 @@
 /** The overview's runs and events: read from the service, then kept up by live messages. */
-import { ApiError, isAbort, type Api } from "./api";
+import type { Api, ApiError } from "./api";
+import { attempt } from "./attempt";
 import { EVERYTHING, sameFilter, type Choice } from "./choice";
 import { clock } from "./clock.svelte";
 import { freshness } from "./freshness.svelte";
 import { Meanwhile } from "./meanwhile";
 import type { Health, LiveMessage, NamedEvent, RunSummary } from "./model";
-import { applyEvent, applyRun, inPlace, isNews, refresh } from "./overview";
-import { router } from "./router.svelte";
+import { applyEvent, applyRun, inPlace, isNews, refresh, RUNS_A_PAGE } from "./overview";
 import { throttle } from "./throttle";
 
 /** Live messages keep rows and totals; what they cannot tell (the exact sparkline, runs beyond the page) may wait. */
 const REFRESH_EVERY = 60_000;
-/** Runs a page: two screens of them, so that the first is drawn soon. */
-const RUNS_A_PAGE = 20;
+/** As many as the service gives. */
+const EVENTS = 20;
 /** Rows keep their places for so long after somebody pointed at them. */
 const STILL_MILLISECONDS = 3_000;
 
@@ -45,8 +45,8 @@ export class OverviewView {
     this.#limit = limit;
   }
 
-  /** Read the list from the start; with another filter the old rows go, else they keep their places. */
-  async load(choice = this.#choice): Promise<void> {
+  /** Read the list from the start; with another filter the old rows go, else they keep their places. True where it came. */
+  async load(choice = this.#choice): Promise<boolean> {
     const same = this.loaded && !this.changing && sameFilter(choice, this.#choice);
     this.#choice = choice;
     this.changing = this.loaded && !same;
@@ -57,7 +57,7 @@ export class OverviewView {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
-    await this.#read(async () => {
+    return this.#read(async () => {
       const answer = await this.#api.dashboard(choice, { limit: this.#limit }, signal);
       clock.correct(answer.now);
       this.#readAt = answer.now;
@@ -101,7 +101,7 @@ export class OverviewView {
     if (message.kind === "resync") return this.#soon();
     if (message.kind === "event") {
       if (!isNews(this.events, message.event)) return;
-      this.events = applyEvent(this.events, message.event);
+      this.events = applyEvent(this.events, message.event, EVENTS);
       return this.#soon();
     }
     if (message.kind !== "run") return;
@@ -146,17 +146,11 @@ export class OverviewView {
   }
 
   async #try(action: () => Promise<void>): Promise<boolean> {
-    try {
-      await action();
-      freshness.read();
-      return true;
-    } catch (error) {
-      if (isAbort(error)) return false;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") router.go("/login", "replace");
-      else if (!this.loaded || this.changing) this.error = error;
+    const done = await attempt(action, (error) => {
+      if (!this.loaded || this.changing) this.error = error;
       else freshness.fail(() => void this.load());
-      return false;
-    }
+    });
+    if (done) freshness.read();
+    return done;
   }
 }

@@ -49,9 +49,9 @@ describe("the list of events", () => {
   const event = (id: string, revision: number) => ({ event_id: id, revision }) as Event;
 
   test("shows each event once, in its newest revision", () => {
-    const updated = applyEvent([event("a", 1), event("b", 1)], event("b", 2));
+    const updated = applyEvent([event("a", 1), event("b", 1)], event("b", 2), 9);
     expect(updated.map(({ event_id, revision }) => [event_id, revision])).toEqual([["a", 1], ["b", 2]]);
-    expect(applyEvent(updated, event("b", 1))).toEqual(updated);
+    expect(applyEvent(updated, event("b", 1), 9)).toEqual(updated);
   });
 
   test("begins with the newest and stays short", () => {

@@ -4,6 +4,9 @@ import { extendSparkline } from "./sparkline";
 
 const URGENCY: Record<Health, number> = { critical: 0, warning: 1, not_measurable: 2, healthy: 2, unknown: 2 };
 
+/** Runs a page: a screen of them and what one scrolls to before the next page is here. `public/early.js` asks for as many. */
+export const RUNS_A_PAGE = 20;
+
 /** Most urgent first; runs of equal urgency keep the order they had, so that rows do not change places under the mouse. */
 export function arrange(runs: readonly RunSummary[], before: readonly RunSummary[] = []): RunSummary[] {
   const place = new Map(before.map((run, index) => [run.run_id, index]));
@@ -44,7 +47,7 @@ export function isNews(events: readonly Event[], update: Event): boolean {
 }
 
 /** Newest events first, each once, in its newest revision. */
-export function applyEvent<E extends Event>(events: readonly E[], update: E, limit = 20): E[] {
+export function applyEvent<E extends Event>(events: readonly E[], update: E, limit: number): E[] {
   if (!isNews(events, update)) return [...events];
   const known = events.find((event) => event.event_id === update.event_id);
   if (known !== undefined) return events.map((event) => (event === known ? update : event));

@@ -1,12 +1,12 @@
 /** One run as a view shows it: read once, then kept up by live messages. Both the run and the compare view use it. */
-import { ApiError, isAbort, type Api } from "./api";
+import { ApiError, type Api } from "./api";
+import { attempt } from "./attempt";
 import type { AttemptStart } from "./chart/attempts";
 import type { Range } from "./chart/zoom";
 import { freshness } from "./freshness.svelte";
 import { Meanwhile } from "./meanwhile";
 import type { EventForPeople, Gap, LayersAnswer, LiveMessage, RunDetail } from "./model";
 import { applyEvent, isNews } from "./overview";
-import { router } from "./router.svelte";
 import { isRunId } from "./routes";
 import { ScalarView } from "./scalar-view.svelte";
 import { rollingRate, type SeriesBuffer } from "./series";
@@ -28,6 +28,8 @@ export class RunView {
   attempts = $state.raw<AttemptStart[]>([]);
   readonly scalars: ScalarView;
   error = $state.raw<ApiError | null>(null);
+  /** Why what was said last of an event is not kept. */
+  problem = $state<string | null>(null);
   /** How often all of it was read: what is read beside it must be read again then, too. */
   loads = $state(0);
   #revision = $state(0);
@@ -98,7 +100,7 @@ export class RunView {
       this.run = run;
       this.error = null;
       this.loads++;
-      this.#readDetail.done();
+      this.#detailRead();
     };
     await this.#try(() => this.#meanwhile.during(read), true);
   }
@@ -117,6 +119,21 @@ export class RunView {
   async want(metrics: readonly string[]): Promise<void> {
     this.#metrics = metrics;
     await this.load();
+  }
+
+  /** Say that one has taken note of an event. The live connection tells of it too; here it is at once. */
+  async acknowledge(event: EventForPeople, note: string): Promise<void> {
+    await this.#say(() => this.#api.acknowledge(event, note));
+  }
+
+  async takeBack(event: EventForPeople): Promise<void> {
+    await this.#say(() => this.#api.takeBack(event));
+  }
+
+  async #say(word: () => Promise<EventForPeople>): Promise<void> {
+    this.problem = null;
+    const keep = async (): Promise<unknown> => (this.events = applyEvent(this.events, await word(), Infinity));
+    await attempt(keep, (error) => (this.problem = error.message));
   }
 
   hear(message: LiveMessage): void {
@@ -159,6 +176,12 @@ export class RunView {
 
   async #readRun(): Promise<void> {
     await this.#try(async () => (this.run = await this.#api.run(this.id, this.#signal)));
+    this.#detailRead();
+  }
+
+  #detailRead(): void {
+    this.#readDetail.done();
+    this.#readDetailOfSick.done();
   }
 
   /** Many messages, one drawing: at most one a frame of the screen. */
@@ -171,15 +194,10 @@ export class RunView {
 
   /** A failure of the first reading is shown; later ones leave what is on the screen, and its age is told. */
   async #try(action: () => Promise<unknown>, tell = false): Promise<void> {
-    try {
-      await action();
-      freshness.read();
-    } catch (error) {
-      if (isAbort(error)) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") router.go("/login", "replace");
-      else if (tell && this.run === null) this.error = error;
-      else freshness.fail(() => void this.load());
-    }
+    const done = await attempt(action, (error) => {
+      if (tell && this.run === null) this.error = error;
+      else if (this.run !== null) freshness.fail(() => void this.load());
+    });
+    if (done) freshness.read();
   }
 }

@@ -36,7 +36,6 @@ export class ScalarView {
     [this.#api, this.#id, this.#monitor, this.#closing] = [api, id, monitor, closing];
     this.#again = throttle(() => void attempt(() => this.read()), READ_EVERY);
     this.#sometimes = throttle(() => void attempt(() => this.read()), LOOK_FOR_NEW_EVERY);
-    this.#sometimes.done(); // the view reads them first
   }
 
   get series(): SeriesBuffer | null {
@@ -55,10 +54,12 @@ export class ScalarView {
 
   /** Read which there are, then those that are shown. */
   async read(): Promise<void> {
+    this.#again.done();
+    this.#sometimes.done();
     const { names, count } = await this.#api.scalars(this.#id, this.#monitor, this.#closing);
     [this.names, this.count] = [names, count];
     if (this.#settle()) await this.#replace();
-    else if (this.shown.length > 0) await this.#series.read(POINTS, this.#closing);
+    else if (this.whole !== null) await this.#series.read(POINTS, this.#closing); // else they are on their way
   }
 
   async zoom(range: Range | null): Promise<void> {

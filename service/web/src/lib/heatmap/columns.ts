@@ -13,7 +13,7 @@ export interface HeatColumns {
   gaps: readonly Gap[];
   /** [layer][column], the largest finite norm; NaN where there is none. */
   values: Float32Array;
-  /** [layer][column], how many norms were not finite; null: all were. */
+  /** [layer][column], how many norms were not finite; null: all were finite. */
   counts: Uint16Array | null;
 }
 

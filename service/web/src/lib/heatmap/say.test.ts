@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { HeatColumns } from "./columns";
 import { rowReader, rowsOf } from "./rows";
-import { cellWords, mapWords } from "./say";
+import { cellsForFile, cellWords, mapWords } from "./say";
 
 const columns: HeatColumns = { layers: ["gru.weight", "gru.bias"], step: [0, 10, 20], bucket: 10, gaps: [], values: Float32Array.from([3, 8, NaN, 4, 0, NaN]), counts: Uint16Array.from([0, 2, 10, 0, 0, 0]) };
 const rows = rowsOf(columns.layers, { find: "", byModule: true, folded: new Set() });
@@ -22,4 +22,12 @@ describe("a cell in words", () => {
 
 test("the map in words: where the norm is largest and what was not finite", () => {
   expect(mapWords(columns, rows)).toBe("Heat map of the norms of 2 layers over the run's steps. Largest in gru.weight. 1 layer not finite somewhere, gru.weight among them. ");
+});
+
+test("a file has a line a row and says where norms were not finite", () => {
+  expect(cellsForFile(columns, rowsOf(columns.layers, { find: "", byModule: false, folded: new Set() }))).toEqual([
+    ["Layer", 0, 10, 20],
+    ["gru.weight", 3, "NaN", "NaN"],
+    ["gru.bias", 4, 0, null],
+  ]);
 });

@@ -1,4 +1,5 @@
 /** What a cell and the whole map say in words: on hover, to a screen reader, in a table. Pure. */
+import type { Cell } from "../csv";
 import { formatNumber } from "../format";
 import { strings } from "../strings";
 import type { HeatColumns } from "./columns";
@@ -29,6 +30,16 @@ export function cellValue(columns: HeatColumns, row: Row, { values, counts }: Ro
   if (value === 0) return words.cellZero;
   // the largest norms of a module's layers need not be of one step
   return row.group && columns.bucket > 1 ? words.atMost(formatNumber(value)) : formatNumber(value);
+}
+
+/** What is drawn, for a file: a line a row, a column a step. A cell in which a norm was not finite says so. */
+export function cellsForFile(columns: HeatColumns, rows: readonly Row[]): Cell[][] {
+  const read = rowReader(columns);
+  const lines = rows.map((row): Cell[] => {
+    const { values, counts } = read(row);
+    return [row.name, ...columns.step.map((_, at) => ((counts?.[at] ?? 0) > 0 ? "NaN" : Number.isNaN(values[at]) ? null : (values[at] ?? null)))];
+  });
+  return [[words.dataLayer, ...columns.step], ...lines];
 }
 
 /** The map in a sentence: how many layers, which were not finite, where the norm is largest. */
