@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.routing import BaseRoute
 
 from gradvitals_service.app import create_app
 from gradvitals_service.settings import Settings
@@ -72,6 +73,9 @@ def chunk(attempt_id: UUID, first: int, n: int, /, **changes: Any) -> dict[str, 
     return head
 
 
+_ROUTES: list[BaseRoute] = []  # of the first app in this process
+
+
 class ServiceUnderTest:
     """One service on one database, with both tokens."""
 
@@ -85,6 +89,9 @@ class ServiceUnderTest:
             **settings,
         )
         self.app: FastAPI = create_app(self.settings)
+        # what FastAPI works out of routes is the same for every app, and takes longer than most tests
+        self.app.router.routes[:] = _ROUTES or self.app.router.routes
+        _ROUTES[:] = self.app.router.routes
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8765", follow_redirects=False)
         self.ingest = {"Authorization": f"Bearer {INGEST_TOKEN}"}
         self.read = {"Authorization": f"Bearer {READ_TOKEN}"}
