@@ -37,9 +37,9 @@ describe("addresses", () => {
   });
 
   test("what was chosen among a run's layers survives its address", () => {
-    const layers = { layer: "h.0.attn weight&é", find: "attn bias", byModule: true };
+    const layers = { layer: "h.0.attn weight&é", find: "attn bias", byModule: true, size: "all", sort: { key: "layer", descending: false } } as const;
     expect(route(changed("/runs/r-1", "?from=1", layerQuery(layers)))).toMatchObject({ view: "run", from: 1, layers });
-    expect(changed("/runs/r-1", "", layerQuery({ layer: null, find: "", byModule: false }))).toBe("/runs/r-1");
+    expect(changed("/runs/r-1", "", layerQuery({ layer: null, find: "", byModule: false, size: null, sort: { key: "share", descending: true } }))).toBe("/runs/r-1");
   });
 
   test("a threshold and a zoom are kept side by side, and either can be taken out", () => {

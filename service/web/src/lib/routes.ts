@@ -1,6 +1,7 @@
 /** Addresses and views, one to one: whatever a view shows can be sent to somebody as its address. */
-
 import { choiceQuery, parseChoice, type Choice } from "./choice";
+import { ROW_SIZES, type RowSize } from "./heatmap/place";
+import { SORT_KEYS, USUAL_SORT, type SortOrder } from "./heatmap/table";
 import { inboxQuery, parseInbox, type InboxFilter } from "./inbox";
 import type { Event } from "./model";
 
@@ -28,11 +29,17 @@ export interface RunRoute {
   maxNorm: number | null;
 }
 
-/** What a person chose among a run's layers: the one whose series is shown, a search, and whether modules are rows. */
+/** What a person chose among a run's layers. */
 export interface LayerChoice {
+  /** The one whose series is shown. */
   layer: string | null;
   find: string;
+  /** Whether modules are rows of the heat map. */
   byModule: boolean;
+  /** How high its rows are; null: as suits their number. */
+  size: RowSize | null;
+  /** The order of the layer table. */
+  sort: SortOrder;
 }
 
 /** What the runs of a comparison are laid along: steps, time since each one's start, the time of day, steps around each one's first event. */
@@ -74,7 +81,13 @@ export function parseRoute(path: string, search: string): Route {
     monitor: query.get("monitor"),
     event: query.get("event"),
     scalars: query.has("scalar") ? query.getAll("scalar").filter((name) => name !== "") : null,
-    layers: { layer: query.get("layer"), find: query.get("find") ?? "", byModule: query.get("by") === "module" },
+    layers: {
+      layer: query.get("layer"),
+      find: query.get("find") ?? "",
+      byModule: query.get("by") === "module",
+      size: ROW_SIZES.find((size) => size === query.get("rows")) ?? null,
+      sort: parseSort(query.get("sort")),
+    },
     maxNorm: parsePositive(query.get("max_norm")),
   };
 }
@@ -117,8 +130,15 @@ export function changed(path: string, search: string, values: Record<string, str
 }
 
 /** The part of a run's address that says what was chosen among its layers. */
-export function layerQuery({ layer, find, byModule }: LayerChoice): Record<string, string | null> {
-  return { layer, find: find || null, by: byModule ? "module" : null };
+export function layerQuery({ layer, find, byModule, size, sort }: LayerChoice): Record<string, string | null> {
+  const usual = sort.key === USUAL_SORT.key && sort.descending === USUAL_SORT.descending;
+  return { layer, find: find || null, by: byModule ? "module" : null, rows: size, sort: usual ? null : `${sort.descending ? "-" : ""}${sort.key}` };
+}
+
+/** A column; with a minus before it the largest come first. */
+function parseSort(word: string | null): SortOrder {
+  const key = SORT_KEYS.find((key) => key === word?.replace(/^-/, ""));
+  return key === undefined ? USUAL_SORT : { key, descending: word?.startsWith("-") ?? false };
 }
 
 /** A run with a minus before it is not drawn. */

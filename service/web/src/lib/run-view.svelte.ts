@@ -100,7 +100,8 @@ export class RunView {
       this.run = run;
       this.error = null;
       this.loads++;
-      this.#detailRead();
+      this.#readDetail.done();
+      this.#readDetailOfSick.done();
     };
     await this.#try(() => this.#meanwhile.during(read), true);
   }
@@ -176,12 +177,6 @@ export class RunView {
 
   async #readRun(): Promise<void> {
     await this.#try(async () => (this.run = await this.#api.run(this.id, this.#signal)));
-    this.#detailRead();
-  }
-
-  #detailRead(): void {
-    this.#readDetail.done();
-    this.#readDetailOfSick.done();
   }
 
   /** Many messages, one drawing: at most one a frame of the screen. */

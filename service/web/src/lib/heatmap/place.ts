@@ -2,7 +2,8 @@
 import type { HeatColumns } from "./columns";
 
 /** How rows are shown: each with its name over it, each a strip, or all of them at once in the room there is. */
-export type RowSize = "named" | "compact" | "all";
+export const ROW_SIZES = ["named", "compact", "all"] as const;
+export type RowSize = (typeof ROW_SIZES)[number];
 
 const HEIGHT = { named: 30, compact: 13 };
 const FEW_ROWS = 14;

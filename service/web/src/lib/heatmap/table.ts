@@ -3,7 +3,8 @@ import type { LayerRow } from "../model";
 import { toNumber } from "../wire";
 import type { Trend } from "./trend";
 
-export type SortKey = "layer" | "norm" | "share" | "ratio" | "trend";
+export const SORT_KEYS = ["layer", "norm", "share", "ratio", "trend"] as const;
+export type SortKey = (typeof SORT_KEYS)[number];
 
 export interface SortOrder {
   key: SortKey;
@@ -19,6 +20,7 @@ export interface TableRow {
   ratio: number | null;
 }
 
+export const USUAL_SORT: SortOrder = { key: "share", descending: true };
 const DEAD_AFTER_FRAMES = 50;
 
 export function tableRows(layers: readonly LayerRow[]): TableRow[] {
